@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+#   make demo        set up, then checkpoint -> fixed point -> RTL simulation -> Arty A7 build
+#   make test        set up, then the test suite
+#   make test-slow   the tests that take more than about a minute
+#   make lint        ruff
+#   make clean       remove build/; `make distclean` removes the environment too
+#
+# Needs Python 3.11 or newer with venv, a C++ compiler and make.
+#
+# PyTorch: a CPU build is enough, a CUDA build works but is several GB. On Linux the default package
+# index serves the CUDA build; PyTorch's "get started" page names an index with CPU builds, and pip
+# prefers its "+cpu" versions once it is given:
+#   make demo PIP_ARGS="--extra-index-url <PyTorch's CPU index>"
+# A machine whose pip is configured with such an index or wheel needs nothing. Any torch within
+# pyproject.toml's range will do: make demo TORCH="torch==2.9.1".
+
+PYTHON   ?= python3
+VENV     ?= .venv
+TORCH    ?= torch==2.13.0
+PIP_ARGS ?=
+BOARD    ?= arty_a7
+MODEL    ?= build/digits
+SAMPLES  ?= 1
+WORKERS  ?= 2
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+python := $(VENV)/bin/python
+stamp  := $(VENV)/.spikeloom
+
+.PHONY: setup demo test test-slow lint clean distclean
+.DELETE_ON_ERROR:
+
+setup: $(stamp)
+
+# The stamp is touched last, so that an interrupted set-up is taken up again.
+$(stamp): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'error: Python must be 3.11 or newer, not '"$$($(PYTHON) -V 2>&1)"'; set PYTHON=' >&2; \
+	  exit 2; }
+	test -x $(python) || $(PYTHON) -m venv $(VENV)
+	$(python) -m pip install --quiet $(PIP_ARGS) '$(TORCH)'
+	$(python) -m pip install --quiet $(PIP_ARGS) -e '.[test]'
+	touch $@
+
+demo: $(stamp)
+	$(python) -m quantize quantize/checkpoints/digits.safetensors --out $(MODEL)
+	$(python) -m sim $(MODEL) --samples $(SAMPLES)
+	$(python) -m hw.build --board $(BOARD) --model $(MODEL)
+
+# One thread per worker: with two workers, PyTorch's own threads would only get in the way.
+test: $(stamp)
+	@OMP_NUM_THREADS=1 $(python) -m pytest -n $(WORKERS) $(ARGS)
+
+test-slow: $(stamp)
+	@OMP_NUM_THREADS=1 $(python) -m pytest -m slow $(ARGS)
+
+lint: $(stamp)
+	$(python) -m ruff check .
+
+clean:
+	rm -rf build .pytest_cache .ruff_cache .hypothesis
+
+distclean: clean
+	rm -rf $(VENV) *.egg-info
