@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Simulators compiled by Verilator, cached by the hash of everything that shapes them."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sim.toolchain import MAKE_VARIABLES, Toolchain, ToolError, cocotb_libraries, find_toolchain
+
+CACHE = Path("build/sim")
+EXECUTABLE = "simulator"
+
+FLAGS = (
+    "--cc", "--exe", "--prefix", "Vtop", "-o", EXECUTABLE,
+    "--timing",       # the testbench generates its own clock
+    "-Wno-fatal", "-Wno-WIDTH",  # yosys relies on Verilog's implicit width extension
+    "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert",
+    "--output-split", "20000",   # several C++ files, so that all processors compile
+)
+
+
+@dataclass(frozen=True)
+class Design:
+    """What to simulate.
+
+    sources:     file name to Verilog or SystemVerilog text
+    toplevel:    name of the top module
+    parameters:  of the top module
+    public:      control lines for Verilator that make signals visible to cocotb
+    cocotb:      linked with cocotb (else with Verilator's own main, which needs $finish)
+    waves:       able to write a VCD file
+    """
+
+    sources: Mapping[str, str]
+    toplevel: str
+    parameters: Mapping[str, int]
+    public: Sequence[str] = ()
+    cocotb: bool = True
+    waves: bool = False
+
+    def arguments(self) -> list[str]:
+        """Verilator's arguments, apart from files."""
+        arguments = [*FLAGS, "--top-module", self.toplevel]
+        arguments += [f"-G{name}={value}" for name, value in sorted(self.parameters.items())]
+        arguments += ["--vpi"] if self.cocotb else ["--main"]
+        if self.waves:
+            arguments += ["--trace-vcd"]
+        return arguments
+
+    def key(self, toolchain: Toolchain) -> str:
+        """Hash of the sources, the arguments and the tools."""
+        parts = [*self.arguments(), *self.public, *toolchain.versions, *MAKE_VARIABLES]
+        for name, text in sorted(self.sources.items()):
+            parts += [name, text]
+        digest = hashlib.sha256()
+        for part in parts:
+            data = part.encode()
+            digest.update(len(data).to_bytes(8, "little") + data)
+        return digest.hexdigest()[:20]
+
+
+def build(design: Design, cache: Path = CACHE, toolchain: Toolchain | None = None) -> Path:
+    """Path of the simulator for `design`, compiled if the cache does not hold it.
+
+    A cache entry appears complete or not at all; two processes that want the same one build it
+    once.  Raises ToolError with the first complaint of the tool that failed.
+    """
+    toolchain = toolchain or find_toolchain()
+    entry = cache / design.key(toolchain)
+    executable = (entry / EXECUTABLE).absolute()
+    if executable.is_file():
+        return executable
+    cache.mkdir(parents=True, exist_ok=True)
+    with locked(entry.with_suffix(".lock")):
+        if not executable.is_file():
+            with tempfile.TemporaryDirectory(dir=cache, prefix=".building-") as temporary:
+                built = _compile(design, Path(temporary), toolchain)
+                finished = Path(temporary) / "entry"
+                finished.mkdir()
+                shutil.move(built, finished / EXECUTABLE)
+                shutil.rmtree(entry, ignore_errors=True)
+                os.replace(finished, entry)
+    return executable
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`; the kernel releases it if the process dies."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _compile(design: Design, directory: Path, toolchain: Toolchain) -> Path:
+    """Translate and compile in `directory`; returns the executable."""
+    files = []
+    for name, text in design.sources.items():
+        (directory / name).write_text(text)
+        files.append(name)
+    if design.public:
+        (directory / "public.vlt").write_text("\n".join(("`verilator_config", *design.public, "")))
+        files.append("public.vlt")
+    arguments = [*design.arguments(), "-Mdir", "obj"]
+    if design.cocotb:
+        libraries, main = cocotb_libraries()
+        arguments += ["-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"]
+        files.append(str(main))
+    _run([str(toolchain.verilator), *arguments, *files], directory, toolchain, "Verilator")
+    _run([*toolchain.make_command(Path("obj"), "Vtop.mk"), f"VM_TRACE={int(design.waves)}"],
+         directory, toolchain, "the C++ compiler")
+    return directory / "obj" / EXECUTABLE
+
+
+def _run(command: list[str], directory: Path, toolchain: Toolchain, name: str) -> None:
+    result = subprocess.run(command, cwd=directory, env=toolchain.environment(), text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if result.returncode:
+        lines = result.stdout.strip().splitlines() or ["no message"]
+        complaint = next((line for line in lines if "rror" in line), lines[-1])
+        raise ToolError(f"{name} must compile the simulator, but failed with: {complaint.strip()}")

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runs the accelerator without anybody in its inner loop: clock, reset, input, output, trace and
+// watchdog are all here.  It ends with `done`, and with `stalled` if the watchdog fired.
+//
+// Plusargs:
+//   +inputs=FILE    samples, one hexadecimal number a line
+//   +samples=N      how many of them
+//   +words=N        output words to wait for
+//   +spikes=FILE    trace of spikes, one line a word: inference layer position timestep word data
+//   +residual=FILE  trace of the residual stream, likewise
+//   +outputs=FILE   output words: inference last data cycle; then one line
+//                   "end" stalled cycles samples outputs
+//   +gaps=SEED      not 0: pseudo-random pauses at the input and at the output
+//   +watchdog=N     cycles without any transfer or trace word after which the run is given up
+//   +waves=FILE     where compiled with --trace
+//   +finish         call $finish when done
+module testbench #(
+  parameter int INPUT_BITS = 8,
+  parameter int SPIKE_BITS = 32,
+  parameter int RESIDUAL_BITS = 128
+);
+  timeunit 1ns; timeprecision 1ns;
+
+  // The only signals that the simulator must keep for others to see.
+  logic done /*verilator public_flat_rd*/ = 0;
+  logic stalled /*verilator public_flat_rd*/ = 0;
+
+  logic clk = 0, rst = 1;
+  always #1 clk = !clk;
+
+  logic [INPUT_BITS-1:0] i_payload = '0;
+  logic i_valid = 0;
+  wire i_ready;
+  wire [64:0] o_payload;
+  wire o_valid;
+  logic o_ready = 0;
+  wire spikes_valid, residual_valid;
+  wire [7:0] spikes_layer, residual_layer, spikes_word, residual_word;
+  wire [15:0] spikes_position, residual_position;
+  wire [4:0] spikes_timestep, residual_timestep;
+  wire [SPIKE_BITS-1:0] spikes_data;
+  wire [RESIDUAL_BITS-1:0] residual_data;
+
+  accelerator dut (
+    .clk(clk), .rst(rst),
+    .i__payload(i_payload), .i__valid(i_valid), .i__ready(i_ready),
+    .o__payload(o_payload), .o__valid(o_valid), .o__ready(o_ready),
+    .trace_spikes__valid(spikes_valid), .trace_spikes__layer(spikes_layer),
+    .trace_spikes__position(spikes_position), .trace_spikes__timestep(spikes_timestep),
+    .trace_spikes__word(spikes_word), .trace_spikes__data(spikes_data),
+    .trace_residual__valid(residual_valid), .trace_residual__layer(residual_layer),
+    .trace_residual__position(residual_position), .trace_residual__timestep(residual_timestep),
+    .trace_residual__word(residual_word), .trace_residual__data(residual_data)
+  );
+
+  string inputs_name, spikes_name, residual_name, outputs_name, waves_name;
+  int inputs_file, spikes_file, residual_file, outputs_file;
+  longint unsigned samples = 0, words = 0, watchdog = 200000;
+  longint unsigned cycle = 0, sent = 0, received = 0, idle = 0;
+  // After the last output word the run goes on for a moment, to catch words that are too many.
+  int unsigned linger = 0;
+  logic [31:0] inference = 0, gaps = 0, noise = 1;
+
+  initial begin
+    void'($value$plusargs("inputs=%s", inputs_name));
+    void'($value$plusargs("spikes=%s", spikes_name));
+    void'($value$plusargs("residual=%s", residual_name));
+    void'($value$plusargs("outputs=%s", outputs_name));
+    void'($value$plusargs("samples=%d", samples));
+    void'($value$plusargs("words=%d", words));
+    void'($value$plusargs("watchdog=%d", watchdog));
+    void'($value$plusargs("gaps=%d", gaps));
+    noise = gaps | 1;
+    inputs_file = $fopen(inputs_name, "r");
+    spikes_file = $fopen(spikes_name, "w");
+    residual_file = $fopen(residual_name, "w");
+    outputs_file = $fopen(outputs_name, "w");
+    if ($value$plusargs("waves=%s", waves_name)) begin
+      $dumpfile(waves_name);
+      $dumpvars(0, testbench);
+    end
+  end
+
+  // A transfer in this cycle.
+  wire i_fire = i_valid && i_ready;
+  wire o_fire = o_valid && o_ready;
+  // xorshift32; its bits decide about pauses, in runs as well as single cycles.
+  wire [31:0] noise1 = noise ^ (noise << 13);
+  wire [31:0] noise2 = noise1 ^ (noise1 >> 17);
+  wire i_pause = gaps != 0 && (noise[0] || noise[8:6] == 0);
+  wire o_pause = gaps != 0 && (noise[1] || noise[15:12] == 0);
+
+  logic [INPUT_BITS-1:0] next_sample;
+
+  always @(posedge clk) begin
+    cycle <= cycle + 1;
+    noise <= noise2 ^ (noise2 << 5);
+    if (cycle == 3) rst <= 0;
+    if (!rst && !done) begin
+      // Input: `valid` falls only after a transfer, and the payload stands while it waits.
+      if (i_fire) i_valid <= 0;
+      if ((i_fire || !i_valid) && !i_pause && sent < samples) begin
+        if ($fscanf(inputs_file, "%h", next_sample) != 1) $fatal(1, "inputs file is too short");
+        i_payload <= next_sample;
+        i_valid <= 1;
+        sent <= sent + 1;
+      end
+      o_ready <= !o_pause;
+
+      if (spikes_valid)
+        $fwrite(spikes_file, "%h %h %h %h %h %h\n", inference, spikes_layer, spikes_position,
+                {3'b0, spikes_timestep}, spikes_word, spikes_data);
+      if (residual_valid)
+        $fwrite(residual_file, "%h %h %h %h %h %h\n", inference, residual_layer, residual_position,
+                {3'b0, residual_timestep}, residual_word, residual_data);
+      if (o_fire) begin
+        $fwrite(outputs_file, "%h %h %h %h\n", inference, o_payload[64], o_payload[63:0], cycle);
+        received <= received + 1;
+        if (o_payload[64]) begin
+          inference <= inference + 1;
+          $fflush(outputs_file);  // a progress bar may be watching
+        end
+      end
+
+      idle <= i_fire || o_fire || spikes_valid || residual_valid ? 0 : idle + 1;
+      if (received >= words) linger <= linger + 1;
+      if (linger == 256 || idle >= watchdog) begin
+        $fwrite(outputs_file, "end %0d %0d %0d %0d\n", linger != 256, cycle, sent, received);
+        $fclose(outputs_file);
+        $fclose(spikes_file);
+        $fclose(residual_file);
+        stalled <= linger != 256;
+        done <= 1;
+        if ($test$plusargs("finish")) $finish;
+      end
+    end
+  end
+endmodule
