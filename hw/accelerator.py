@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The accelerator: spike memory, engine, finish pipeline and attention under one sequencer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from amaranth import Module, Mux, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.attention import Attention
+from hw.config import HardwareConfig
+from hw.dispatch import Dispatch
+from hw.finish import Finish
+from hw.gather import Gather
+from hw.isa import Op
+from hw.lanes import LaneArray
+from hw.loader import Loader
+from hw.readout import OUTPUT, Readout
+from hw.sequencer import Sequencer
+from hw.spike_memory import SpikeMemory
+
+
+@dataclass(frozen=True)
+class Images:
+    """Initial contents of the memories, made by `hw.compiler`."""
+
+    program: Sequence[int]
+    params: Sequence[int]
+    weights: Sequence[Sequence[int]]
+
+
+class SpikeTrace(wiring.Signature):
+    """A word of spikes as its layer made them, before pooling; no backpressure."""
+
+    def __init__(self, hardware: HardwareConfig) -> None:
+        super().__init__({
+            "valid": Out(1), "layer": Out(8), "position": Out(16), "timestep": Out(5),
+            "word": Out(8), "data": Out(unsigned(hardware.geometry.spike_word))})
+
+
+class ResidualTrace(wiring.Signature):
+    """`neurons` channels of the residual stream after a layer's addition; `word` counts beats."""
+
+    def __init__(self, hardware: HardwareConfig) -> None:
+        super().__init__({
+            "valid": Out(1), "layer": Out(8), "position": Out(16), "timestep": Out(5),
+            "word": Out(8), "data": Out(unsigned(hardware.geometry.neurons
+                                                 * hardware.residual_width))})
+
+
+class Accelerator(wiring.Component):
+    """One Spikingformer inference per program pass, in additions only.
+
+    Ports:
+      `i`  raw samples, in the order timestep (events only), y, x, channel
+      `o`  `hw.readout.OUTPUT`: logits, then ac, cycles, saturations of every layer
+      `trace_spikes`, `trace_residual`  every result of every layer, if `trace`
+    Latency and throughput: what the counters say; the next inference's samples are taken when the
+    last output word has been.
+    """
+
+    def __init__(self, hardware: HardwareConfig, images: Images, trace: bool = False) -> None:
+        self._hardware, self._images, self._trace = hardware, images, trace
+        super().__init__({
+            "i": In(stream.Signature(unsigned(hardware.input_width))),
+            "o": Out(stream.Signature(OUTPUT)),
+        } | ({"trace_spikes": Out(SpikeTrace(hardware)),
+              "trace_residual": Out(ResidualTrace(hardware))} if trace else {}))
+
+    def elaborate(self, platform):
+        m = Module()
+        hardware, images = self._hardware, self._images
+        m.submodules.sequencer = sequencer = Sequencer(hardware, images.program)
+        m.submodules.memory = memory = SpikeMemory(hardware, readers=3, writers=4)
+        m.submodules.loader = loader = Loader(hardware)
+        m.submodules.gather = gather = Gather(hardware)
+        m.submodules.dispatch = dispatch = Dispatch(hardware)
+        m.submodules.lanes = lanes = LaneArray(hardware, images.weights)
+        m.submodules.finish = finish = Finish(hardware, images.params)
+        m.submodules.attention = attention = Attention(hardware)
+        m.submodules.readout = readout = Readout(hardware)
+
+        # Input, events, sums, results, output.
+        wiring.connect(m, wiring.flipped(self.i), loader.i)
+        wiring.connect(m, gather.o, dispatch.i)
+        wiring.connect(m, dispatch.o, lanes.i)
+        wiring.connect(m, lanes.o, finish.i)
+        wiring.connect(m, finish.logits, readout.logits)
+        wiring.connect(m, readout.o, wiring.flipped(self.o))
+
+        # Spike memory.
+        wiring.connect(m, gather.memory, memory.read0)
+        wiring.connect(m, finish.pool_read, memory.read1)
+        wiring.connect(m, attention.read, memory.read2)
+        wiring.connect(m, loader.write, memory.write0)
+        wiring.connect(m, finish.pool_write, memory.write1)
+        wiring.connect(m, finish.plane_write, memory.write2)
+        wiring.connect(m, attention.write, memory.write3)
+
+        # Control and counters.
+        ins, start = sequencer.instruction, sequencer.start
+        m.d.comb += [unit.instruction.eq(ins)
+                     for unit in (loader, gather, dispatch, finish, attention, readout)]
+        m.d.comb += [
+            loader.start.eq(start[Op.LOAD.value]),
+            gather.start.eq(start[Op.CONV.value]), finish.start.eq(start[Op.CONV.value]),
+            attention.start.eq(start[Op.ATTENTION.value]),
+            finish.start_planes.eq(start[Op.PLANES.value]),
+            readout.start.eq(start[Op.END.value]),
+            sequencer.done.eq(loader.done | finish.done | attention.done | readout.done),
+            finish.clear.eq(sequencer.clear), attention.clear.eq(sequencer.clear),
+            readout.report.eq(sequencer.report), readout.cycles.eq(sequencer.cycles),
+            readout.acs.eq(Mux(ins.op == Op.ATTENTION, attention.acs, finish.acs)),
+            readout.saturations.eq(finish.saturations),
+        ]
+        if self._trace:
+            self._connect_traces(m, ins, finish, attention)
+        return m
+
+    def _connect_traces(self, m, ins, finish, attention):
+        spikes, residual = self.trace_spikes, self.trace_residual
+        geometry = self._hardware.geometry
+        word = finish.spikes.payload
+        beats = geometry.spike_word // geometry.neurons
+        for port in (spikes, residual):
+            m.d.comb += port.layer.eq(ins.layer)
+        with m.If(attention.write.en):
+            m.d.comb += [spikes.valid.eq(1), spikes.data.eq(attention.write.data),
+                         spikes.position.eq(attention.position), spikes.word.eq(attention.word),
+                         spikes.timestep.eq(attention.timestep)]
+        with m.Else():
+            m.d.comb += [spikes.valid.eq(finish.spikes.valid), spikes.data.eq(word.spikes),
+                         spikes.position.eq(word.tag.position),
+                         spikes.timestep.eq(word.tag.timestep),
+                         spikes.word.eq(word.tag.channel_beat >> beats.bit_length() - 1)]
+        beat = finish.residuals.payload
+        width = self._hardware.residual_width
+        m.d.comb += [residual.valid.eq(finish.residuals.valid),
+                     residual.position.eq(beat.tag.position),
+                     residual.timestep.eq(beat.tag.timestep),
+                     residual.word.eq(beat.tag.channel_beat)]
+        for n in range(geometry.neurons):
+            m.d.comb += residual.data[n * width:(n + 1) * width].eq(beat.values[n][:width])

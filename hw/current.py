@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Current: join bit planes, add the bias, count the ACs."""
+
+from collections.abc import Sequence
+
+from amaranth import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.config import HardwareConfig
+from hw.drain import SumBeat, Tag
+from hw.isa import Emit, Instruction, bits_for
+
+AC_BITS = 40
+
+
+class Param(data.StructLayout):
+    """Constants of one output channel; the classifier's bias takes bias and threshold together."""
+
+    def __init__(self, hardware: HardwareConfig) -> None:
+        super().__init__({"bias": signed(hardware.param_width),
+                          "threshold": signed(hardware.param_width),
+                          "shift": unsigned(hardware.shift_width)})
+
+
+class ParamRow(data.StructLayout):
+    """Constants of one beat; `real` of its channels exist, the others are padding."""
+
+    def __init__(self, hardware: HardwareConfig) -> None:
+        neurons = hardware.geometry.neurons
+        super().__init__({"params": data.ArrayLayout(Param(hardware), neurons),
+                          "real": bits_for(neurons)})
+
+
+class CurrentBeat(data.StructLayout):
+    """Finished currents y = (sum << fraction) + bias, on their way to LIF, residual or logits."""
+
+    def __init__(self, hardware: HardwareConfig) -> None:
+        neurons = hardware.geometry.neurons
+        super().__init__({
+            "values": data.ArrayLayout(signed(hardware.current_full_width), neurons),
+            "params": data.ArrayLayout(Param(hardware), neurons), "tag": Tag(hardware)})
+
+
+class Current(wiring.Component):
+    """y = (sum << fraction) + bias, where sum gathers bit planes: sum = 2 * sum +- beat.
+
+    With `accumulate` (spiking heads) the groups of the whole layer add up without doubling.  `acs`
+    grows by events * real channels of each beat, built from shifted copies: no multiplier.
+
+    Throughput one beat per cycle; latency 2 cycles, beats whose tag does not say `emit` end here.
+    A beat of the same number may follow after one cycle.
+    Ports: `instruction`, `clear` (zero the counter), `i`, `o`, `acs`.
+    """
+
+    LATENCY = 2
+
+    def __init__(self, hardware: HardwareConfig, image: Sequence[int]) -> None:
+        self._hardware, self._image = hardware, image
+        super().__init__({
+            "instruction": In(Instruction(hardware)), "clear": In(1),
+            "i": In(stream.Signature(SumBeat(hardware), always_ready=True)),
+            "o": Out(stream.Signature(CurrentBeat(hardware), always_ready=True)),
+            "acs": Out(AC_BITS),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        hardware, ins = self._hardware, self.instruction
+        neurons = hardware.geometry.neurons
+        tag = self.i.payload.tag
+
+        row = ParamRow(hardware)
+        m.submodules.params = params = Memory(shape=unsigned(row.size), init=self._image,
+                                              depth=max(2, hardware.param_rows))
+        param_read = params.read_port()
+        m.d.comb += param_read.addr.eq(ins.param_base + tag.channel_beat)
+
+        # Stage 1: plane sums.  Read and write share the cycle, so beats need no distance.
+        planes = data.ArrayLayout(signed(hardware.plane_width), neurons)
+        m.submodules.sums = sums = Memory(shape=planes, depth=max(2, hardware.geometry.beats),
+                                          init=[])
+        old_sums, new_sums = sums.read_port(domain="comb"), sums.write_port()
+        s1_sums, s1_tag, s1_valid = Signal(planes), Signal(Tag(hardware)), Signal()
+        s1_events = Signal.like(self.i.payload.events)
+        m.d.comb += [old_sums.addr.eq(tag.beat), new_sums.addr.eq(tag.beat),
+                     new_sums.en.eq(self.i.valid & ~tag.hold)]
+        for n in range(neurons):
+            old = Mux(tag.fresh, 0, old_sums.data[n])
+            doubled = Mux(ins.accumulate, old, (old << 1)[:hardware.plane_width].as_signed())
+            # -value = ~value + 1: one adder serves both signs.
+            value = self.i.payload.values[n]
+            flipped = (value ^ tag.subtract.replicate(len(value))).as_signed()
+            new = Mux(tag.hold, old_sums.data[n], doubled + flipped + tag.subtract)
+            m.d.comb += new_sums.data[n].eq(new)
+            m.d.sync += s1_sums[n].eq(new)
+        m.d.sync += [s1_tag.eq(tag), s1_valid.eq(self.i.valid),
+                     s1_events.eq(Mux(self.i.valid, self.i.payload.events, 0))]
+
+        # Stage 2: bias.
+        s1_params = data.View(row, param_read.data)
+        m.d.sync += [self.o.valid.eq(s1_valid & s1_tag.emit), self.o.payload.tag.eq(s1_tag),
+                     self.o.payload.params.eq(s1_params.params)]
+        for n in range(neurons):
+            param = s1_params.params[n]
+            wide = Cat(param.bias, param.threshold).as_signed()
+            bias = Mux(ins.emit == Emit.LOGITS, wide, param.bias)
+            m.d.sync += self.o.payload.values[n].eq((s1_sums[n] << hardware.fraction) + bias)
+
+        m.d.sync += self.acs.eq(self.acs + sum(
+            Mux(bit, s1_events << k, 0) for k, bit in enumerate(s1_params.real)))
+        with m.If(self.clear):
+            m.d.sync += self.acs.eq(0)
+        return m

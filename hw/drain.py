@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drain: from finished sums of all lanes to beats of a few neurons, each knowing where it goes."""
+
+from amaranth import Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.config import HardwareConfig
+from hw.isa import Instruction, bits_for
+from hw.lanes import EVENT_COUNT_BITS, Sums
+
+
+def repeat_interval(beats: int, interval: int) -> int:
+    """Cycles between two timesteps of a held sum: two to turn around, and the usual interval."""
+    return max(beats + 2, interval + 1)
+
+
+class Tag(data.StructLayout):
+    """What travels with a beat through the finish pipeline.
+
+    beat:          beat of the tile (address of per-neuron state)
+    channel_beat:  beat counted over all tiles (parameters, token sums, logits)
+    fresh:         first group of a sum; hold: the sum stays as it is (repeated static input)
+    subtract:      plane of the sign bit; emit: the sum is complete
+    first_timestep:  v is 0
+    first_token:   the token sum starts
+    residual:      address in the residual memory
+    target:        address in the spike memory; columns and rows: the position is also part of the
+                   pooling window to the right and below; top, left: first in its own window
+    position, timestep, word:  where the beat is in its map (read by traces only)
+    """
+
+    def __init__(self, hardware: HardwareConfig) -> None:
+        super().__init__({
+            "beat": max(1, (hardware.geometry.beats - 1).bit_length()),
+            "channel_beat": bits_for(hardware.param_rows),
+            "fresh": 1, "hold": 1, "subtract": 1, "emit": 1,
+            "first_timestep": 1, "first_token": 1,
+            "residual": bits_for(hardware.residual_words),
+            "target": bits_for(max(hardware.spike_words)),
+            "column": 1, "row": 1, "left": 1, "top": 1,
+            "position": 16, "timestep": 5,
+        })
+
+
+class SumBeat(data.StructLayout):
+    """`neurons` sums with their tag; `events` is nonzero in the beats that count ACs."""
+
+    def __init__(self, hardware: HardwareConfig) -> None:
+        super().__init__({
+            "values": data.ArrayLayout(signed(hardware.acc_width), hardware.geometry.neurons),
+            "events": EVENT_COUNT_BITS, "tag": Tag(hardware)})
+
+
+class Drain(wiring.Component):
+    """Send the lanes' sums in beats of `neurons`, repeating the last plane of a static input.
+
+    The loops are those of `Gather`: tile, position, timestep, plane.  All addresses of the results
+    are made here, by addition of strides.
+
+    Throughput one beat per cycle; a group takes `beats` cycles, the last plane of a repeated input
+    `repeat_interval` cycles for each timestep.  Latency 1 cycle.
+    Ports: `instruction`, `start` (pulse, before the first sum), `i`, `o`, `done` (pulse with the
+    layer's last beat).
+    """
+
+    LATENCY = 1
+
+    def __init__(self, hardware: HardwareConfig) -> None:
+        self._hardware = hardware
+        super().__init__({
+            "instruction": In(Instruction(hardware)), "start": In(1),
+            "i": In(stream.Signature(Sums(hardware), always_ready=True)),
+            "o": Out(stream.Signature(SumBeat(hardware), always_ready=True)), "done": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        geometry, ins = self._hardware.geometry, self.instruction
+        tag, beat_values = Signal(Tag(self._hardware)), self.i.payload.sums
+
+        # Loop counters, and the addresses that follow them.
+        plane, timestep = Signal(ins.planes.shape()), Signal(ins.timesteps.shape())
+        x, y, tile = (Signal(ins.width.shape()), Signal(ins.height.shape()),
+                      Signal(ins.tiles.shape()))
+        position = Signal(16)
+        residual_tile, residual = (Signal.like(tag.residual, name=n) for n in ("res_tile", "res"))
+        target_tile, target_row, target_position, target = (
+            Signal.like(tag.target, name=n) for n in ("tgt_tile", "tgt_row", "tgt_pos", "tgt"))
+        channel_beat = Signal.like(tag.channel_beat)
+
+        beat, pitch = Signal(range(geometry.beats + 1)), Signal(ins.interval.shape())
+        # active: within a group; repeating: between two timesteps of a held sum; again: in one.
+        active, repeating, again = Signal(), Signal(), Signal()
+        tile_last = tile == (ins.tiles - 1)[:len(tile)]
+        beats = Mux(tile_last, ins.last_beats, geometry.beats)
+        plane_last = plane == (ins.planes - 1)[:len(plane)]
+        timestep_last = timestep == (ins.timesteps - 1)[:len(timestep)]
+        x_last, y_last = x == (ins.width - 1)[:len(x)], y == (ins.height - 1)[:len(y)]
+        position_last = x_last & y_last
+        group_first = (position == 0) & (timestep == 0)
+        sum_last = Mux(ins.accumulate, position_last & timestep_last, plane_last)
+
+        sending, ending = Signal(), Signal()
+        m.d.comb += [
+            sending.eq(self.i.valid | active), ending.eq(sending & (beat == beats - 1)),
+            tag.beat.eq(beat), tag.channel_beat.eq(channel_beat + beat),
+            tag.fresh.eq(Mux(ins.accumulate, group_first, plane == 0)),
+            tag.hold.eq(again),
+            tag.subtract.eq(ins.signed_input & (plane == 0)),
+            tag.emit.eq(sum_last),
+            tag.first_timestep.eq(timestep == 0), tag.first_token.eq(group_first),
+            tag.residual.eq(residual + beat),
+            tag.target.eq(target + (beat >> (geometry.spike_word // geometry.neurons).bit_length()
+                                    - 1)),
+            tag.left.eq(x == 0), tag.top.eq(y == 0),
+            tag.column.eq(ins.pool & x[0] & ~x_last), tag.row.eq(ins.pool & y[0] & ~y_last),
+            tag.position.eq(position), tag.timestep.eq(timestep),
+        ]
+        slots = data.ArrayLayout(data.ArrayLayout(signed(self._hardware.acc_width),
+                                                  geometry.neurons), geometry.beats)
+        m.d.sync += [
+            self.o.valid.eq(sending), self.o.payload.tag.eq(tag),
+            self.o.payload.values.eq(data.View(slots, beat_values.as_value())[tag.beat]),
+            self.o.payload.events.eq(Mux(again, 0, self.i.payload.events)),
+        ]
+
+        def next_timestep():
+            """Move on by one timestep; after the last one by a position, then by a tile."""
+            m.d.sync += [timestep.eq(timestep + 1), residual.eq(residual + ins.residual_stride),
+                         target.eq(target + ins.target_words)]
+            with m.If(timestep_last):
+                m.d.sync += [timestep.eq(0), position.eq(position + 1), x.eq(x + 1)]
+                # Two positions (or with pooling one) share a window's column and row.
+                column = Mux(x[0] | ~ins.pool, ins.column_stride, 0)
+                m.d.sync += [target_position.eq(target_position + column),
+                             target.eq(target_position + column)]
+                with m.If(x_last):
+                    below = target_row + Mux(y[0] | ~ins.pool, ins.target_row_stride, 0)
+                    m.d.sync += [x.eq(0), y.eq(y + 1), target_row.eq(below),
+                                 target_position.eq(below), target.eq(below)]
+                with m.If(position_last):
+                    following = target_tile + geometry.lanes // geometry.spike_word
+                    m.d.sync += [
+                        position.eq(0), y.eq(0), tile.eq(tile + 1),
+                        residual_tile.eq(residual_tile + geometry.beats),
+                        residual.eq(residual_tile + geometry.beats),
+                        channel_beat.eq(channel_beat + geometry.beats),
+                        *(level.eq(following)
+                          for level in (target_tile, target_row, target_position, target))]
+                    m.d.comb += self.done.eq(tile_last)
+
+        with m.If(pitch != 0):
+            m.d.sync += pitch.eq(pitch - 1)
+        with m.If(sending):
+            m.d.sync += [beat.eq(Mux(ending, 0, beat + 1)), active.eq(~ending)]
+            with m.If(beat == 0):
+                m.d.sync += pitch.eq(ins.interval - 1)
+        with m.If(repeating & (pitch == 0)):
+            m.d.sync += [repeating.eq(0), again.eq(1), active.eq(1)]
+        with m.If(ending):
+            with m.If(ins.repeat & plane_last & ~timestep_last):
+                m.d.sync += repeating.eq(1)
+            with m.Else():
+                m.d.sync += [again.eq(0), plane.eq(Mux(plane_last, 0, plane + 1))]
+            with m.If(plane_last):
+                next_timestep()
+
+        with m.If(self.start):
+            m.d.sync += [
+                *(counter.eq(0) for counter in (plane, timestep, x, y, position, tile, residual,
+                                                residual_tile, channel_beat)),
+                *(level.eq(ins.target_base)
+                  for level in (target_tile, target_row, target_position, target))]
+        return m

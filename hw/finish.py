@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finish: the pipeline from the lanes' sums to spikes, residual stream, token sums and logits."""
+
+from collections.abc import Sequence
+
+from amaranth import Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.config import HardwareConfig
+from hw.current import AC_BITS, Current, CurrentBeat
+from hw.drain import Drain
+from hw.isa import Emit, Instruction
+from hw.lanes import Sums
+from hw.lif import LIF
+from hw.pool import Pack, Pool, SpikeWord
+from hw.residual import NeuronBeat, Residual
+from hw.spike_memory import SpikeRead, SpikeWrite
+from hw.token_sum import TokenSum
+
+
+class Finish(wiring.Component):
+    """Drain -> Current -> Residual -> LIF -> Pack -> Pool, and the taps beside it.
+
+    Never stalls: `Dispatch` closes groups no faster than the beats go through.
+    Ports: `instruction`, `start` and `start_planes` (pulses), `clear` (counters), `i` (sums),
+    `pool_read`, `pool_write`, `plane_write` (spike memory), `logits` (beats of the classifier),
+    `done` (pulse, when the last result is in memory), `acs`, `saturations`; `residuals` and
+    `spikes` carry every result before pooling (traces, token sums).
+    """
+
+    def __init__(self, hardware: HardwareConfig, params: Sequence[int]) -> None:
+        self._hardware, self._params = hardware, params
+        super().__init__({
+            "instruction": In(Instruction(hardware)), "start": In(1), "start_planes": In(1),
+            "clear": In(1), "i": In(stream.Signature(Sums(hardware), always_ready=True)),
+            "pool_read": Out(SpikeRead(hardware)), "pool_write": Out(SpikeWrite(hardware)),
+            "plane_write": Out(SpikeWrite(hardware)),
+            "logits": Out(stream.Signature(CurrentBeat(hardware), always_ready=True)),
+            "residuals": Out(stream.Signature(NeuronBeat(hardware), always_ready=True)),
+            "spikes": Out(stream.Signature(SpikeWord(hardware), always_ready=True)),
+            "done": Out(1), "acs": Out(AC_BITS), "saturations": Out(AC_BITS),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        hardware, ins = self._hardware, self.instruction
+        m.submodules.drain = drain = Drain(hardware)
+        m.submodules.current = current = Current(hardware, self._params)
+        m.submodules.residual = residual = Residual(hardware)
+        m.submodules.lif = lif = LIF(hardware)
+        m.submodules.pack = pack = Pack(hardware)
+        m.submodules.pool = pool = Pool(hardware)
+        m.submodules.token_sum = token_sum = TokenSum(hardware)
+        m.d.comb += [unit.instruction.eq(ins)
+                     for unit in (drain, current, residual, lif, pool, token_sum)]
+        m.d.comb += [drain.start.eq(self.start), token_sum.start.eq(self.start_planes),
+                     current.clear.eq(self.clear), residual.clear.eq(self.clear),
+                     self.acs.eq(current.acs), self.saturations.eq(residual.saturations)]
+
+        wiring.connect(m, wiring.flipped(self.i), drain.i)
+        wiring.connect(m, drain.o, current.i)
+        is_residual, is_logits = ins.emit == Emit.RESIDUAL, ins.emit == Emit.LOGITS
+        m.d.comb += [
+            residual.i.payload.eq(current.o.payload),
+            residual.i.valid.eq(current.o.valid & ~is_logits),
+            self.logits.payload.eq(current.o.payload),
+            self.logits.valid.eq(current.o.valid & is_logits),
+            lif.i.payload.eq(residual.o.payload), lif.i.valid.eq(residual.o.valid & ins.fire),
+            token_sum.i.payload.eq(residual.o.payload), token_sum.i.valid.eq(residual.o.valid),
+            self.residuals.payload.eq(residual.o.payload),
+            self.residuals.valid.eq(residual.o.valid & is_residual),
+            pool.i.payload.eq(pack.o.payload), pool.i.valid.eq(pack.o.valid),
+            self.spikes.payload.eq(pack.o.payload), self.spikes.valid.eq(pack.o.valid),
+        ]
+        wiring.connect(m, lif.o, pack.i)
+        wiring.connect(m, wiring.flipped(self.pool_read), pool.read)
+        wiring.connect(m, wiring.flipped(self.pool_write), pool.write)
+        wiring.connect(m, wiring.flipped(self.plane_write), token_sum.write)
+
+        # The last beat needs the latency of every stage, and its word the pool's queue.
+        latency = sum(unit.LATENCY for unit in (drain, current, residual, lif, pack))
+        flush = Signal(range(latency + 2))
+        with m.If(drain.done):
+            m.d.sync += flush.eq(latency + 1)
+        with m.Elif((flush > 1) | pool.idle):
+            m.d.sync += flush.eq(flush - (flush != 0))
+        m.d.comb += self.done.eq(((flush == 1) & pool.idle) | token_sum.done)
+        return m

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The instruction: everything that the units must know about one layer.
+
+A program loads the input, runs one instruction per layer (and one for the classifier's bit planes)
+and ends by sending the results.  The sequencer shifts an instruction in as 32-bit words and holds
+it for the whole layer, so that every unit reads its fields as constants.  All address arithmetic is
+done by the compiler: a field named `*_stride` is what the unit adds to its address when that loop
+advances.
+"""
+
+from amaranth import unsigned
+from amaranth.lib import data, enum
+
+from hw.config import HardwareConfig
+
+WORD_BITS = 32
+SIZE_BITS = 10      # heights and widths: up to 1023
+STEP_BITS = 10      # timesteps x bit planes
+
+
+class Op(enum.Enum, shape=3):
+    """What an instruction makes the sequencer start."""
+
+    LOAD = 0       # input samples -> spike memory as bit planes
+    CONV = 1       # events -> lanes -> finish pipeline
+    ATTENTION = 2  # K^T V, Q (K^T V), LIF
+    PLANES = 3     # token sums -> spike memory as bit planes
+    END = 4        # send logits and counters
+
+
+class Emit(enum.Enum, shape=2):
+    """What the finish pipeline makes of a sum."""
+
+    SPIKES = 0    # current -> LIF
+    RESIDUAL = 1  # current -> residual stream (-> LIF, if `fire`)
+    LOGITS = 2    # current -> logit memory
+
+
+def bits_for(count: int) -> int:
+    """Width of a field that holds 0 to count inclusive."""
+    return max(1, count.bit_length())
+
+
+class Instruction(data.StructLayout):
+    """Layout of an instruction for a hardware configuration.
+
+    Source of a layer (`CONV`: gather, `ATTENTION`: q, k, v):
+      source_half, source_base; position_stride = steps * words, row_stride = width *
+      position_stride, source_words = words per step, steps; height, width of the grid; kernel3.
+      For attention source_base is q, and key_base, value_base are k, v.
+    Weights: weight_base, tap_stride (rows of one tap), row_tap_stride (of three), tile_stride.
+    Groups: planes (bit planes per timestep), signed_input (the first plane subtracts), timesteps,
+      repeat (a static input fires its LIF `timesteps` times from one sum), accumulate (one group
+      for the whole layer: spiking heads), tiles, last_beats, interval (cycles between groups),
+      last_interval (after the last plane).
+    Results: emit, fire, add_residual, token_sum, param_base, residual_stride (beats of all
+      channels).
+    Destination: target_half, target_base, target_words (per timestep), column_stride,
+      target_row_stride of the target map, pool (both advance every second column or row).
+    Attention: head_mask (upper bits of a channel number that name its head), head_dim
+      (channels counted as ACs of one event).
+    report: the layer's counters are stored after this instruction.
+    End: outputs (logits) and counters (layers) to send, logit_shift.
+    """
+
+    def __init__(self, hardware: HardwareConfig) -> None:
+        geometry = hardware.geometry
+        address = bits_for(max(hardware.spike_words))
+        row = bits_for(hardware.weight_rows)
+        beats = bits_for(geometry.beats)
+        params = bits_for(hardware.param_rows)
+        size, step = unsigned(SIZE_BITS), unsigned(STEP_BITS)
+        lanes = hardware.attention_lanes
+        super().__init__({
+            "op": Op, "layer": 8,
+            "source_half": 1, "source_base": address, "key_base": address, "value_base": address,
+            "source_words": address, "steps": step, "position_stride": address,
+            "row_stride": address, "height": size, "width": size, "kernel3": 1,
+            "weight_base": row, "tap_stride": row, "row_tap_stride": row, "tile_stride": row,
+            "planes": step, "signed_input": 1, "timesteps": 5, "repeat": 1, "accumulate": 1,
+            "tiles": 10, "last_beats": beats, "interval": 10, "last_interval": 10,
+            "emit": Emit, "fire": 1, "add_residual": 1, "token_sum": 1, "param_base": params,
+            "residual_stride": 10, "slow_tau": 1,
+            "target_half": 1, "target_base": address, "target_words": address,
+            "column_stride": address, "target_row_stride": address, "pool": 1, "report": 1,
+            "head_mask": max(1, (lanes - 1).bit_length()), "head_dim": 10,
+            "outputs": 12, "counters": 10, "logit_shift": 3,
+        })
+
+    @property
+    def words(self) -> int:
+        """32-bit words that hold one instruction."""
+        return -(-self.size // WORD_BITS)
+
+    def encode(self, values: dict[str, int]) -> list[int]:
+        """Instruction as 32-bit words, least significant first; absent fields are zero.
+
+        Raises ValueError if a value does not fit its field.
+        """
+        packed = 0
+        for name, field in self:
+            value = values.get(name, 0)
+            value = int(getattr(value, "value", value))
+            if not 0 <= value < 1 << field.width:
+                raise ValueError(f"instruction field {name} must fit {field.width} bits, "
+                                 f"not {value!r}")
+            packed |= value << field.offset
+        unknown = set(values) - {name for name, _ in self}
+        if unknown:
+            raise ValueError(f"instruction has no field {sorted(unknown)[0]!r}")
+        return [packed >> WORD_BITS * i & (1 << WORD_BITS) - 1 for i in range(self.words)]

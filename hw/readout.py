@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Readout: keep logits and counters of an inference, and send them."""
+
+from amaranth import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.config import HardwareConfig
+from hw.current import AC_BITS, CurrentBeat
+from hw.isa import Instruction
+from hw.sequencer import CYCLE_BITS
+
+OUTPUT = data.StructLayout({"data": signed(64), "last": 1})
+
+
+class Readout(wiring.Component):
+    """Output stream: the logits, then ac, cycles and saturations of every layer.
+
+    A logit is y >> logit_shift, where the shift removes the fraction bits that the classifier's own
+    grid does not have (they are zero).
+
+    Ports: `instruction`, `start` (pulse: send), `logits`, `report` (store the counters of layer
+    `instruction.layer`), `acs`, `cycles`, `saturations`, `o`, `done` (pulse).
+    """
+
+    def __init__(self, hardware: HardwareConfig) -> None:
+        self._hardware = hardware
+        super().__init__({
+            "instruction": In(Instruction(hardware)), "start": In(1), "report": In(1),
+            "logits": In(stream.Signature(CurrentBeat(hardware), always_ready=True)),
+            "acs": In(AC_BITS), "cycles": In(CYCLE_BITS), "saturations": In(AC_BITS),
+            "o": Out(stream.Signature(OUTPUT)), "done": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        hardware, ins = self._hardware, self.instruction
+        neurons, width = hardware.geometry.neurons, hardware.current_full_width
+        m.submodules.logits = logits = Memory(
+            shape=data.ArrayLayout(signed(width), neurons), init=[],
+            depth=max(2, hardware.logit_words))
+        kept, stored = logits.read_port(domain="comb"), logits.write_port()
+        m.d.comb += [stored.en.eq(self.logits.valid), stored.data.eq(self.logits.payload.values),
+                     stored.addr.eq(self.logits.payload.tag.channel_beat)]
+
+        m.submodules.counters = counters = Memory(
+            shape=unsigned(2 * AC_BITS + CYCLE_BITS), init=[],
+            depth=max(2, hardware.program_layers))
+        counted, count = counters.read_port(domain="comb"), counters.write_port()
+        m.d.comb += [count.en.eq(self.report), count.addr.eq(ins.layer),
+                     count.data.eq(Cat(self.acs, self.cycles, self.saturations))]
+
+        beat, lane = Signal.like(kept.addr), Signal(range(neurons))
+        item, layer = Signal(2), Signal.like(counted.addr)
+        sent = Signal.like(ins.outputs)
+        m.d.comb += [kept.addr.eq(beat), counted.addr.eq(layer)]
+        with m.FSM():
+            with m.State("Idle"):
+                m.d.sync += [beat.eq(0), lane.eq(0), sent.eq(0), item.eq(0), layer.eq(0)]
+                with m.If(self.start):
+                    m.next = "Logits"
+            with m.State("Logits"):
+                m.d.comb += [self.o.valid.eq(1),
+                             self.o.payload.data.eq(kept.data[lane] >> ins.logit_shift)]
+                with m.If(self.o.ready):
+                    m.d.sync += [lane.eq(lane + 1), sent.eq(sent + 1)]
+                    with m.If(lane == neurons - 1):
+                        m.d.sync += [lane.eq(0), beat.eq(beat + 1)]
+                    with m.If(sent == (ins.outputs - 1)[:len(sent)]):
+                        m.next = "Counters"
+            with m.State("Counters"):
+                layer_last = layer == (ins.counters - 1)[:len(layer)]
+                m.d.comb += [self.o.valid.eq(1),
+                             self.o.payload.data.eq(counted.data.word_select(item, AC_BITS)),
+                             self.o.payload.last.eq((item == 2) & layer_last)]
+                with m.If(self.o.ready):
+                    m.d.sync += item.eq(Mux(item == 2, 0, item + 1))
+                    with m.If(item == 2):
+                        m.d.sync += layer.eq(layer + 1)
+                    with m.If(self.o.payload.last):
+                        m.d.comb += self.done.eq(1)
+                        m.next = "Idle"
+        return m

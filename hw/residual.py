@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Residual: requantize, add to the residual stream with saturation, count what saturated."""
+
+from amaranth import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.config import HardwareConfig
+from hw.current import AC_BITS, CurrentBeat
+from hw.drain import Tag
+from hw.isa import Emit, Instruction
+
+
+class NeuronBeat(data.StructLayout):
+    """Inputs x of the LIF neurons with their thresholds."""
+
+    def __init__(self, hardware: HardwareConfig) -> None:
+        neurons = hardware.geometry.neurons
+        width = max(hardware.current_width, hardware.residual_width)
+        super().__init__({
+            "values": data.ArrayLayout(signed(width), neurons),
+            "thresholds": data.ArrayLayout(signed(hardware.param_width), neurons),
+            "tag": Tag(hardware)})
+
+
+class Residual(wiring.Component):
+    """With `Emit.RESIDUAL`: x = stream = saturate(stream + requantize(y)), else x = y.
+
+    requantize(y) = ((y << shift_left + 1) >> shift) + 1 >> 1, which rounds to nearest, halves up;
+    without `add_residual` the stream starts from zero.  The design's only place where bits are
+    dropped.
+
+    Throughput one beat per cycle; latency 2 cycles, the memory is written one cycle later.
+    Ports: `instruction`, `clear` (zero the counter), `i`, `o`, `saturations`.
+    """
+
+    LATENCY = 2
+
+    def __init__(self, hardware: HardwareConfig) -> None:
+        self._hardware = hardware
+        super().__init__({
+            "instruction": In(Instruction(hardware)), "clear": In(1),
+            "i": In(stream.Signature(CurrentBeat(hardware), always_ready=True)),
+            "o": Out(stream.Signature(NeuronBeat(hardware), always_ready=True)),
+            "saturations": Out(AC_BITS),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        hardware, ins = self._hardware, self.instruction
+        neurons, width = hardware.geometry.neurons, hardware.residual_width
+        values = data.ArrayLayout(signed(width), neurons)
+        m.submodules.stream = memory = Memory(shape=unsigned(values.size),
+                                              depth=max(2, hardware.residual_words), init=[])
+        read, write = memory.read_port(), memory.write_port()
+        is_residual = ins.emit == Emit.RESIDUAL
+
+        # Stage 1: shift right by `shift`, one bit kept for rounding.
+        full = hardware.current_width + hardware.shift_left + 1
+        s1_values = Signal(data.ArrayLayout(signed(full), neurons))
+        s1_beat, s1_valid = Signal(CurrentBeat(hardware)), Signal()
+        m.d.comb += read.addr.eq(self.i.payload.tag.residual)
+        m.d.sync += [s1_beat.eq(self.i.payload), s1_valid.eq(self.i.valid)]
+        for n in range(neurons):
+            current = self.i.payload.values[n][:hardware.current_width].as_signed()
+            scaled = Signal(signed(full), name=f"scaled{n}")
+            m.d.comb += scaled.eq(current << hardware.shift_left + 1)
+            m.d.sync += s1_values[n].eq(scaled >> self.i.payload.params[n].shift)
+
+        # Stage 2: 2 * stream + shifted + 1, halved, is stream + rounded in a single addition.
+        old_values = data.View(values, read.data)
+        overflows = []
+        s2_values = Signal(values)
+        for n in range(neurons):
+            old = Mux(ins.add_residual, old_values[n], 0)
+            total = (Cat(1, old).as_signed() + s1_values[n]) >> 1
+            fits = (total[width - 1:] == 0) | total[width - 1:].all()
+            limit = Mux(total[-1], -(1 << width - 1), (1 << width - 1) - 1)
+            overflows.append(~fits)
+            new = Mux(fits, total[:width].as_signed(), limit)
+            m.d.sync += [
+                s2_values[n].eq(new),
+                self.o.payload.values[n].eq(Mux(is_residual, new, s1_beat.values[n])),
+                self.o.payload.thresholds[n].eq(s1_beat.params[n].threshold),
+            ]
+        m.d.sync += [self.o.valid.eq(s1_valid), self.o.payload.tag.eq(s1_beat.tag)]
+        with m.If(s1_valid & is_residual):
+            m.d.sync += self.saturations.eq(self.saturations + sum(overflows))
+        with m.If(self.clear):
+            m.d.sync += self.saturations.eq(0)
+
+        m.d.comb += [write.en.eq(self.o.valid & is_residual), write.data.eq(s2_values),
+                     write.addr.eq(self.o.payload.tag.residual)]
+        return m

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sequencer: fetch an instruction, start its units, wait, store the layer's counters."""
+
+from collections.abc import Sequence
+
+from amaranth import Cat, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.config import HardwareConfig
+from hw.isa import WORD_BITS, Instruction, Op
+
+CYCLE_BITS = 40
+
+
+class Sequencer(wiring.Component):
+    """Run the program from its start, over and over: one pass is one inference.
+
+    An instruction is shifted in word by word into `instruction`, which then stays constant until
+    `done`.  `cycles` counts from the end of the input (Load) to the instruction's end, fetching
+    included, and `report` pulses at the end of a layer; `clear` restarts the counters after it.
+
+    Ports: `instruction`, `start` (pulse, by number of `Op`), `done` (pulse), `report`, `clear`,
+    `cycles`.
+    """
+
+    def __init__(self, hardware: HardwareConfig, program: Sequence[int]) -> None:
+        self._layout, self._program = Instruction(hardware), program
+        super().__init__({
+            "instruction": Out(self._layout), "start": Out(len(Op)), "done": In(1),
+            "report": Out(1), "clear": Out(1), "cycles": Out(CYCLE_BITS),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        words = self._layout.words
+        m.submodules.program = program = Memory(shape=WORD_BITS, depth=max(2, len(self._program)),
+                                                init=self._program)
+        read = program.read_port()
+        address, left = Signal.like(read.addr), Signal(range(words + 1))
+        shifted = Signal(words * WORD_BITS)
+        m.d.comb += [self.instruction.eq(shifted), read.addr.eq(address)]
+
+        m.d.sync += self.cycles.eq(self.cycles + 1)
+        with m.If(self.clear):
+            m.d.sync += self.cycles.eq(0)
+
+        with m.FSM():
+            with m.State("Fetch"):
+                m.d.sync += [left.eq(words), address.eq(address + 1)]
+                m.next = "Shift"
+            with m.State("Shift"):
+                m.d.sync += [shifted.eq(Cat(shifted, read.data)[WORD_BITS:]), left.eq(left - 1)]
+                with m.If(left == 1):
+                    m.next = "Start"
+                with m.Else():
+                    m.d.sync += address.eq(address + 1)
+            with m.State("Start"):
+                m.d.comb += self.start.eq(1 << self.instruction.op.as_value())
+                m.next = "Run"
+            with m.State("Run"), m.If(self.done):
+                m.d.comb += [self.report.eq(self.instruction.report),
+                             self.clear.eq(self.instruction.report
+                                           | (self.instruction.op == Op.LOAD))]
+                m.next = "Fetch"
+                with m.If(self.instruction.op == Op.END):
+                    m.d.sync += address.eq(0)
+        return m
