@@ -59,11 +59,20 @@ class Design:
         parts = [*self.arguments(), *self.public, *toolchain.versions, *MAKE_VARIABLES]
         for name, text in sorted(self.sources.items()):
             parts += [name, text]
-        digest = hashlib.sha256()
-        for part in parts:
-            data = part.encode()
-            digest.update(len(data).to_bytes(8, "little") + data)
-        return digest.hexdigest()[:20]
+        return _hash(parts)
+
+    def library_key(self, toolchain: Toolchain) -> str:
+        """Hash of what shapes Verilator's run-time library, the same for most designs."""
+        return _hash([*FLAGS, str(self.cocotb), str(self.waves), *toolchain.versions,
+                      *MAKE_VARIABLES])
+
+
+def _hash(parts: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode()
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()[:20]
 
 
 def build(design: Design, cache: Path = CACHE, toolchain: Toolchain | None = None) -> Path:
@@ -81,7 +90,8 @@ def build(design: Design, cache: Path = CACHE, toolchain: Toolchain | None = Non
     with locked(entry.with_suffix(".lock")):
         if not executable.is_file():
             with tempfile.TemporaryDirectory(dir=cache, prefix=".building-") as temporary:
-                built = _compile(design, Path(temporary), toolchain)
+                library = cache / f"library-{design.library_key(toolchain)}"
+                built = _compile(design, Path(temporary), toolchain, library)
                 finished = Path(temporary) / "entry"
                 finished.mkdir()
                 shutil.move(built, finished / EXECUTABLE)
@@ -98,8 +108,12 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _compile(design: Design, directory: Path, toolchain: Toolchain) -> Path:
-    """Translate and compile in `directory`; returns the executable."""
+def _compile(design: Design, directory: Path, toolchain: Toolchain, library: Path) -> Path:
+    """Translate and compile in `directory`; returns the executable.
+
+    `library` keeps the objects of Verilator's run-time library, which take longer to compile than
+    a small unit does.
+    """
     files = []
     for name, text in design.sources.items():
         (directory / name).write_text(text)
@@ -113,9 +127,19 @@ def _compile(design: Design, directory: Path, toolchain: Toolchain) -> Path:
         arguments += ["-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"]
         files.append(str(main))
     _run([str(toolchain.verilator), *arguments, *files], directory, toolchain, "Verilator")
+    compiled = directory / "obj"
+    for item in library.glob("*.o"):
+        shutil.copy(item, compiled)  # not copy2: make takes them only if they are new
     _run([*toolchain.make_command(Path("obj"), "Vtop.mk"), f"VM_TRACE={int(design.waves)}"],
          directory, toolchain, "the C++ compiler")
-    return directory / "obj" / EXECUTABLE
+    if not library.exists():
+        kept = directory / "library"
+        kept.mkdir()
+        for item in compiled.glob("verilated*.o"):
+            shutil.move(item, kept)
+        with contextlib.suppress(OSError):  # another process was faster
+            os.replace(kept, library)
+    return compiled / EXECUTABLE
 
 
 def _run(command: list[str], directory: Path, toolchain: Toolchain, name: str) -> None:

@@ -90,7 +90,8 @@ def simulate(program: Any, inputs: np.ndarray, *, gaps: int | None = None,
         directory = Path(temporary)
         environment = None
         if cocotb:
-            environment = cocotb_environment("testbench", "sim.bench", directory / "results.xml")
+            environment = cocotb_environment("testbench", "sim.benches.accelerator",
+                                             directory / "results.xml")
         design = accelerator_design(program, verilog=verilog, cocotb=environment is not None,
                                     waves=waves is not None)
         executable = build(design, cache)

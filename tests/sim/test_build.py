@@ -28,8 +28,12 @@ def test_build_and_cache(tmp_path):
     # A build that was killed before its entry was complete leaves no executable, and is repeated.
     executable.unlink()
     assert build(DESIGN, tmp_path) == executable and os.access(executable, os.X_OK)
-    # One entry, its lock, and nothing of the work in between.
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".lock"]
+    # The entry, its lock, the run-time library, and nothing of the work in between.
+    names = sorted(path.name for path in tmp_path.iterdir())
+    key = executable.parent.name
+    assert [name for name in names if key not in name] == [
+        f"library-{DESIGN.library_key(find_toolchain())}"]
+    assert len(names) == 3
 
 
 def test_everything_that_matters_is_in_the_key():

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""cocotb tests of single units: one Amaranth component as Verilog, on Verilator."""
+
+import json
+import re
+import subprocess
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import verilog
+from amaranth.lib import wiring
+
+from sim.build import CACHE, Design, build
+from sim.toolchain import ToolError, cocotb_environment
+
+_PORT = re.compile(r"^  (input|output) (?:signed )?(?:\[[\d:]+\] )?(\S+) ?;$", re.MULTILINE)
+
+
+class UnitError(AssertionError):
+    """A testbench failed; names its tests and their messages."""
+
+
+def unit_design(component: wiring.Component, waves: bool = False) -> tuple[Design, list[str]]:
+    """`component` as a design with the top module `unit`, and the names of its inputs.
+
+    Only its ports are visible to cocotb.
+    """
+    text = verilog.convert(component, name="unit", emit_src=False, strip_internal_attrs=True)
+    top = text[text.index("module unit("):]
+    ports = _PORT.findall(top[:top.index("endmodule")])
+    public = tuple(f'public_flat_rw -module "unit" -var "{name}"' for _, name in ports)
+    inputs = [name for direction, name in ports
+              if direction == "input" and name not in ("clk", "rst")]
+    return Design({"unit.v": text}, "unit", {}, public, waves=waves), inputs
+
+
+def run_unit(component: wiring.Component, module: str,
+             parameters: Mapping[str, Any] | None = None, *, waves: Path | str | None = None,
+             cache: Path = CACHE) -> None:
+    """Run the cocotb tests of `module` (a dotted name) against `component`.
+
+    parameters: JSON values that the tests read by `sim.streams.parameters()`; the key "inputs" is
+                added, the names of the unit's inputs
+    waves:      VCD file to write
+
+    Raises UnitError if a test fails, ToolError if a tool is missing or there was no test.
+    """
+    design, inputs = unit_design(component, waves is not None)
+    with tempfile.TemporaryDirectory(prefix="spikeloom-unit-") as temporary:
+        directory = Path(temporary)
+        results = directory / "results.xml"
+        environment = cocotb_environment("unit", module, results)
+        if environment is None:
+            raise ToolError("cocotb needs Python's shared library, which is not installed: on "
+                            "Debian and Ubuntu it is in the package libpython3-dev")
+        executable = build(design, cache)
+        settings = directory / "parameters.json"
+        settings.write_text(json.dumps(dict(parameters or {}) | {"inputs": inputs}))
+        command = [str(executable), f"+parameters={settings}"]
+        if waves is not None:
+            command += ["--trace", "--trace-file", str(Path(waves).absolute())]
+        run = subprocess.run(command, cwd=directory, env=environment, text=True, check=False,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        _judge(module, results, run.stdout)
+
+
+def _judge(module: str, results: Path, log: str) -> None:
+    if not results.is_file():
+        raise ToolError(f"the testbench {module} must leave results, but the simulator died: "
+                        f"{log.strip().splitlines()[-1:]}")
+    cases = list(ElementTree.parse(results).getroot().iter("testcase"))
+    if not cases:
+        raise ToolError(f"the module {module} must hold cocotb tests, which it does not: "
+                        f"{log.strip().splitlines()[-1:]}")
+    failed = []
+    for case in cases:
+        for failure in (*case.iter("failure"), *case.iter("error")):
+            message = failure.get("message") or failure.get("error_msg") or failure.text or ""
+            failed.append(f"{module}.{case.get('name')}: {message.strip()}")
+    if failed:
+        raise UnitError("\n".join([*failed, log]))
