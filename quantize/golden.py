@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The integer golden model: what the RTL must compute, value for value.
+
+Equations: `hw.model.LayerTensors` and docs/numerics.md.  Sums run in PyTorch's convolutions, in
+float32 or float64 where a bound on the weights proves them exact; everything after a sum is int64.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hw.layout import token_sum_width
+from hw.model import FixedPointModel, LayerTensors
+from hw.network import Kind, Layer, Output
+
+ATTENTION_LIMIT = 8      # counters stop here, which is exact: any A >= 8 fires in every state
+ATTENTION_THRESHOLD = {2.0: 8, 1.5: 12}
+EXACT = ((torch.float32, 1 << 24), (torch.float64, 1 << 53))
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    """What one layer computes for one image.
+
+    spikes:    bool [T, O, H, W] of the LIF that follows, before pooling; None without a LIF
+    residual:  int64 [T, O, H, W], the stream after this layer's addition; None for other layers
+    logits:    int64 [classes] of the classifier, None elsewhere
+    acs:       weights added because an input bit asked for it (padding taps excluded)
+    dense:     the same if every input bit were set
+    input_density:  set input bits / input bits
+    saturations:    residual values that saturated
+    """
+
+    name: str
+    layer: Layer
+    spikes: np.ndarray | None
+    residual: np.ndarray | None
+    logits: np.ndarray | None
+    acs: int
+    dense: int
+    input_density: float
+    saturations: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One layer for a whole batch; tensors are [T, B, channels, height, width].
+
+    current: int64, y of a layer that feeds a LIF or the residual stream
+    """
+
+    layer: Layer
+    current: Tensor | None = None
+    spikes: Tensor | None = None
+    residual: Tensor | None = None
+    logits: Tensor | None = None      # [B, classes]
+    acs: Tensor | None = None         # [B]
+    dense: int = 0
+    density: Tensor | None = None     # [B]
+    saturations: Tensor | None = None  # [B]
+
+
+def lif(x: Tensor, threshold: Tensor, tau: float) -> Tensor:
+    """Spikes of h = v + x (tau 2) or v + 2x (tau 1.5) over the leading T; see docs/numerics.md.
+
+    x int64 [T, ...], threshold broadcastable to x[0]; returns bool [T, ...].
+    """
+    v, spikes = torch.zeros_like(x[0]), []
+    for current in x:
+        h = v + current if tau == 2 else v + 2 * current
+        fire = h >= threshold
+        decayed = h >> 1 if tau == 2 else torch.div(h, 3, rounding_mode="floor")
+        v = torch.where(fire, 0, decayed)
+        spikes.append(fire)
+    return torch.stack(spikes)
+
+
+def max_pool(spikes: Tensor) -> Tensor:
+    """OR over the valid part of 3x3 windows, stride 2, padding 1; bool [T, B, C, H, W]."""
+    pooled = F.max_pool2d(spikes.flatten(0, 1).float(), 3, 2, 1)
+    return pooled.bool().unflatten(0, spikes.shape[:2])
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, num_heads: int) -> Tensor:
+    """A = Q (K^T V) per head, both products in counters that stop at 8; int64 [T, B, D, H, W]."""
+    def heads(x: Tensor) -> Tensor:
+        return x.flatten(3).unflatten(2, (num_heads, -1)).double()   # [T, B, heads, d, N]
+
+    kv = torch.clamp(heads(k) @ heads(v).transpose(-1, -2), max=ATTENTION_LIMIT)
+    a = torch.clamp(kv.transpose(-1, -2) @ heads(q), max=ATTENTION_LIMIT)
+    return a.flatten(2, 3).unflatten(3, q.shape[3:]).long()
+
+
+def requantize(y: Tensor, shift: Tensor) -> Tensor:
+    """y << -shift where shift <= 0, else (y + 2**(shift-1)) >> shift: nearest, halves up."""
+    right = shift.clamp(min=0)
+    half = torch.where(shift > 0, 1 << (right - 1).clamp(min=0), 0)
+    return ((y << (-shift).clamp(min=0)) + half) >> right
+
+
+class GoldenModel:
+    """A fixed-point model that runs.
+
+    `run` gives every value of every layer, `logits` only the answer, in batches.  Inputs are raw
+    integers of `hw.model.InputFormat`: [n, C, H, W] for a static network, [n, T, C, H, W] for
+    events.
+    """
+
+    def __init__(self, model: FixedPointModel) -> None:
+        self.model = model
+        self._kernels: dict[str, Tensor] = {}
+        for layer in model.network.layers():
+            if layer.has_weights:
+                limit = self._largest_input(layer) * self._abs_sum(model.tensors[layer.name])
+                dtype = next((dtype for dtype, bound in EXACT if limit < bound), None)
+                if dtype is None:
+                    raise ValueError(f"sums of {layer.name} must be below 2**53, not {limit!r}")
+                self._kernels[layer.name] = torch.from_numpy(
+                    model.tensors[layer.name].weight.astype(np.float64)).to(dtype)
+
+    @staticmethod
+    def _abs_sum(tensors: LayerTensors) -> int:
+        return int(np.abs(tensors.weight.astype(np.int64)).reshape(len(tensors.weight), -1)
+                   .sum(1).max())
+
+    def _largest_input(self, layer: Layer) -> int:
+        if layer.kind is Kind.ENCODER:
+            return 1 << self.model.input.bits
+        if layer.kind is Kind.CLASSIFIER and not self.model.network.classifier.spiking:
+            return 1 << token_sum_width(self.model.network, self.model.residual.width)
+        return 1
+
+    def run(self, inputs: np.ndarray) -> list[list[LayerResult]]:
+        """Every layer of every image: `result[image][layer]`."""
+        steps = list(self.steps(inputs))
+        return [[_result(step, image) for step in steps] for image in range(len(inputs))]
+
+    def logits(self, inputs: np.ndarray, batch: int = 64) -> np.ndarray:
+        """Raw logits, int64 [n, classes]."""
+        parts = [inputs[first:first + batch] for first in range(0, len(inputs), batch)]
+        return np.concatenate([list(self.steps(part))[-1].logits.numpy() for part in parts])
+
+    @torch.no_grad()
+    def steps(self, inputs: np.ndarray) -> Iterator[Step]:
+        """Yield the layers' `Step`s for a batch, in the order of `network.layers()`."""
+        network = self.model.network
+        self._check(inputs)
+        spikes = torch.from_numpy(np.ascontiguousarray(inputs)).long()
+        spikes = spikes[None] if network.static_input else spikes.transpose(0, 1)
+        residual, branches = None, []
+        for layer in network.layers():
+            if layer.kind is Kind.ATTENTION:
+                step = self._attention(layer, *branches)
+                branches = []
+            elif layer.kind is Kind.CLASSIFIER:
+                step = self._classifier(layer, spikes, residual)
+            else:
+                step = self._convolution(layer, spikes, residual)
+            if step.residual is not None:
+                residual = step.residual
+            if layer.name.endswith((".attn.q", ".attn.k", ".attn.v")):
+                branches.append(step.spikes)
+            elif step.spikes is not None:
+                spikes = max_pool(step.spikes) if layer.pool else step.spikes
+            yield step
+
+    def _check(self, inputs: np.ndarray) -> None:
+        network, fmt = self.model.network, self.model.input
+        shape = (network.in_channels, network.image_height, network.image_width)
+        if not network.static_input:
+            shape = (network.timesteps, *shape)
+        if inputs.shape[1:] != shape:
+            raise ValueError(f"inputs must have shape (n, {', '.join(map(str, shape))}), "
+                             f"not {inputs.shape!r}")
+        if inputs.size and not fmt.minimum <= inputs.min() <= inputs.max() <= fmt.maximum:
+            raise ValueError(f"inputs must be {fmt.minimum} to {fmt.maximum}, "
+                             f"not {int(inputs.min())!r} to {int(inputs.max())!r}")
+
+    def _sums(self, layer: Layer, x: Tensor) -> Tensor:
+        kernel = self._kernels[layer.name]
+        sums = F.conv2d(x.flatten(0, 1).to(kernel.dtype), kernel, padding=layer.kernel // 2)
+        return sums.long().unflatten(0, x.shape[:2])
+
+    def _convolution(self, layer: Layer, x: Tensor, residual: Tensor | None) -> Step:
+        network, tensors = self.model.network, self.model.tensors[layer.name]
+        y = (self._sums(layer, x) << tensors.bias_shift) + _per_channel(tensors.bias)
+        if layer.kind is Kind.ENCODER:
+            bits, planes = _set_bits(x, self.model.input.bits), self.model.input.bits
+            if network.static_input:   # encoded once, seen by every timestep
+                y = y.expand(network.timesteps, *y.shape[1:])
+        else:
+            bits, planes = x.long(), 1
+        counts = _count(layer, bits, planes)
+        if layer.output is Output.SPIKES:
+            spikes = lif(y, _per_channel(tensors.threshold), network.tau)
+            return Step(layer, current=y, spikes=spikes, **counts)
+        total = requantize(y, _per_channel(tensors.shift))
+        if layer.adds:
+            total = total + residual
+        limit = self.model.residual.maximum
+        stream = total.clamp(-limit - 1, limit)
+        spikes = (lif(stream, _per_channel(tensors.threshold), network.tau) if layer.lif
+                  else None)
+        return Step(layer, current=y, spikes=spikes, residual=stream,
+                    saturations=(stream != total).sum((0, 2, 3, 4)), **counts)
+
+    def _attention(self, layer: Layer, q: Tensor, k: Tensor, v: Tensor) -> Step:
+        network = self.model.network
+        a = attention(q, k, v, network.num_heads)
+        spikes = lif(a, torch.tensor(ATTENTION_THRESHOLD[network.tau]), network.tau)
+        events = (q.sum((0, 2, 3, 4)) + k.sum((0, 2, 3, 4)))
+        size = 2 * q[:, 0].numel()
+        return Step(layer, spikes=spikes, acs=events * network.head_dim,
+                    dense=size * network.head_dim, density=events / size)
+
+    def _classifier(self, layer: Layer, spikes: Tensor, residual: Tensor) -> Step:
+        network, tensors = self.model.network, self.model.tensors[layer.name]
+        if network.classifier.spiking:
+            bits, planes = spikes.long(), 1
+            x = bits.sum((0, 3, 4))
+        else:
+            x = residual.sum((0, 3, 4))
+            planes = token_sum_width(network, self.model.residual.width)
+            bits = _set_bits(x, planes)[None, :, :, None, None]
+        weight = torch.from_numpy(tensors.weight[:, :, 0, 0].astype(np.int64))
+        logits = (x @ weight.T << tensors.bias_shift) + torch.from_numpy(tensors.bias)
+        return Step(layer, logits=logits, **_count(layer, bits, planes))
+
+
+def _per_channel(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values.astype(np.int64))[:, None, None]
+
+
+def _set_bits(x: Tensor, width: int) -> Tensor:
+    """Number of set bits in the two's complement representation of `width` bits."""
+    return sum(x >> i & 1 for i in range(width))
+
+
+def _count(layer: Layer, bits: Tensor, planes: int) -> dict:
+    """ACs of set input bits [T, B, C, H, W]: each reaches the outputs whose window contains it."""
+    def taps(size: int) -> Tensor:
+        reach = torch.full((size,), layer.kernel)
+        if layer.kernel == 3:
+            reach[0] -= 1
+            reach[-1] -= 1
+        return reach.clamp(min=1)
+
+    outputs = taps(bits.shape[3])[:, None] * taps(bits.shape[4]) * layer.out_channels
+    size = bits[:, 0].numel() * planes
+    return {"acs": (bits * outputs).sum((0, 2, 3, 4)),
+            "dense": int(outputs.sum()) * bits.shape[0] * bits.shape[2] * planes,
+            "density": bits.sum((0, 2, 3, 4)) / size}
+
+
+def _result(step: Step, image: int) -> LayerResult:
+    def pick(x: Tensor | None) -> np.ndarray | None:
+        return None if x is None else x[:, image].numpy()
+
+    return LayerResult(
+        name=step.layer.name, layer=step.layer, spikes=pick(step.spikes),
+        residual=pick(step.residual),
+        logits=None if step.logits is None else step.logits[image].numpy(),
+        acs=int(step.acs[image]), dense=step.dense, input_density=float(step.density[image]),
+        saturations=0 if step.saturations is None else int(step.saturations[image]))
