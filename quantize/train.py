@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from hw.network import Classifier, NetworkConfig
 from quantize import datasets, tensor_file
+from quantize.options import parse_pool_stages
 from quantize.spikingformer import Spikingformer, predict
 
 
@@ -185,14 +186,6 @@ def train(dataset: datasets.Dataset, network: NetworkConfig, settings: Settings,
 # Sizes that the data sets are trained with unless the command line says otherwise.
 _DEFAULTS = {"digits": {"pool_stages": "FFFT", "epochs": 60},
              "mnist5k": {"pool_stages": "TTFF", "epochs": 12}}
-
-
-def parse_pool_stages(text: str) -> tuple[bool, bool, bool, bool]:
-    """From "FFTT" to (False, False, True, True); argparse shows the message of the error."""
-    if len(text) != 4 or set(text.upper()) - set("FT"):
-        raise argparse.ArgumentTypeError(
-            f"pool stages must be four letters T or F, such as FFTT, not {text!r}")
-    return tuple(letter == "T" for letter in text.upper())
 
 
 def build_parser() -> argparse.ArgumentParser:
