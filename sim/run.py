@@ -5,6 +5,7 @@ import os
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,48 +66,86 @@ def check_inputs(program: Any, inputs: np.ndarray) -> np.ndarray:
     return inputs
 
 
+def check_gaps(gaps: int | None) -> None:
+    """ValueError unless `gaps` can seed the testbench's generator."""
+    if gaps is not None and not 0 < gaps < 1 << 31:
+        raise ValueError(f"gaps must be a seed from 1 to 2147483647, not {gaps!r}")
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """The compiled simulator of one program.
+
+    cocotb: the testbench runs under cocotb, else under Verilator's own main
+    waves:  it can write a VCD file
+    """
+
+    program: Any
+    executable: Path
+    cocotb: bool
+    waves: bool
+
+    @classmethod
+    def build(cls, program: Any, *, cocotb: bool = True, waves: bool = False,
+              verilog: str | None = None, cache: Path = CACHE) -> "Simulator":
+        """Generate, translate and compile, unless the cache holds it.
+
+        cocotb:  False, or a Python without shared library, takes Verilator's own main
+        verilog: text to simulate instead of what `program` generates
+
+        Raises ToolError if a tool is missing or fails.
+        """
+        cocotb = cocotb and cocotb_environment("", "", Path()) is not None
+        design = accelerator_design(program, verilog=verilog, cocotb=cocotb, waves=waves)
+        return cls(program, build(design, cache), cocotb, waves)
+
+    def run(self, inputs: np.ndarray, *, gaps: int | None = None, waves: Path | str | None = None,
+            progress: bool = False, watchdog: int = WATCHDOG_CYCLES) -> list[Inference]:
+        """Run each input through the RTL, all in one run without a reset between them.
+
+        inputs:   integer raw values [n, C, H, W] (static) or [n, T, C, H, W] (events)
+        gaps:     seed of pseudo-random pauses at input and output; None: no pauses
+        waves:    VCD file to write, complete or not at all
+        watchdog: cycles without any transfer or trace word after which the run is given up
+
+        Raises ValueError for unsuitable inputs, SimulationError if the RTL hangs or the simulator
+        dies.
+        """
+        inputs = check_inputs(self.program, inputs)
+        check_gaps(gaps)
+        if waves is not None and not self.waves:
+            raise ValueError("waves must be asked for when the simulator is built")
+        with tempfile.TemporaryDirectory(prefix="spikeloom-sim-") as temporary:
+            directory = Path(temporary)
+            arguments = _prepare(self.program, inputs, directory)
+            arguments += [f"+gaps={gaps or 0}", f"+watchdog={watchdog}"]
+            if waves is not None:
+                arguments.append(f"+waves={directory / 'waves.vcd'}")
+            environment = None
+            if self.cocotb:
+                environment = cocotb_environment("testbench", "sim.benches.accelerator",
+                                                 directory / "results.xml")
+            else:
+                arguments.append("+finish")
+            start = time.perf_counter()
+            _execute([str(self.executable), *arguments], directory, environment, len(inputs),
+                     progress)
+            seconds = time.perf_counter() - start
+            if waves is not None:
+                _place(directory / "waves.vcd", Path(waves))
+            return _collect(self.program, directory, len(inputs), seconds / len(inputs))
+
+
 def simulate(program: Any, inputs: np.ndarray, *, gaps: int | None = None,
              waves: Path | str | None = None, cocotb: bool = True, progress: bool = False,
              verilog: str | None = None, watchdog: int = WATCHDOG_CYCLES,
              cache: Path = CACHE) -> list[Inference]:
-    """Run each input through the RTL, all in one run without a reset between them.
-
-    program:  `hw.compiler.Program`: model, hardware and channel order of the traces
-    inputs:   integer raw values [n, C, H, W] (static) or [n, T, C, H, W] (events)
-    gaps:     seed of pseudo-random pauses at input and output; None: no pauses
-    waves:    VCD file to write, complete or not at all
-    cocotb:   run under cocotb; without it, or where Python has no shared library, the same
-              testbench runs under Verilator's own main
-    verilog:  text to simulate instead of what `program` generates
-    watchdog: cycles without any transfer or trace word after which the run is given up
-
-    Raises ValueError for unsuitable inputs, ToolError if a tool is missing or fails,
-    SimulationError if the RTL hangs or the simulator dies.
-    """
-    inputs = check_inputs(program, inputs)
-    if gaps is not None and not 0 < gaps < 1 << 31:
-        raise ValueError(f"gaps must be a seed from 1 to 2147483647, not {gaps!r}")
-    with tempfile.TemporaryDirectory(prefix="spikeloom-sim-") as temporary:
-        directory = Path(temporary)
-        environment = None
-        if cocotb:
-            environment = cocotb_environment("testbench", "sim.benches.accelerator",
-                                             directory / "results.xml")
-        design = accelerator_design(program, verilog=verilog, cocotb=environment is not None,
-                                    waves=waves is not None)
-        executable = build(design, cache)
-        arguments = _prepare(program, inputs, directory)
-        arguments += [f"+gaps={gaps or 0}", f"+watchdog={watchdog}"]
-        if environment is None:
-            arguments.append("+finish")
-        if waves is not None:
-            arguments.append(f"+waves={directory / 'waves.vcd'}")
-        start = time.perf_counter()
-        _execute([str(executable), *arguments], directory, environment, len(inputs), progress)
-        seconds = time.perf_counter() - start
-        if waves is not None:
-            _place(directory / "waves.vcd", Path(waves))
-        return _collect(program, directory, len(inputs), seconds / len(inputs))
+    """Build and run at once: the arguments of `Simulator.build` and `Simulator.run`."""
+    check_inputs(program, inputs)
+    check_gaps(gaps)
+    simulator = Simulator.build(program, cocotb=cocotb, waves=waves is not None, verilog=verilog,
+                                cache=cache)
+    return simulator.run(inputs, gaps=gaps, waves=waves, progress=progress, watchdog=watchdog)
 
 
 def _prepare(program: Any, inputs: np.ndarray, directory: Path) -> list[str]:
@@ -129,7 +168,8 @@ def _execute(command: list[str], directory: Path, environment: dict[str, str] | 
         process = subprocess.Popen(command, cwd=directory, env=environment, stdout=log,
                                    stderr=subprocess.STDOUT)
         try:
-            with tqdm(total=count, unit="image", desc="simulate", disable=not progress) as bar:
+            with tqdm(total=count, unit="image", desc="simulate",
+                      disable=None if progress else True) as bar:
                 while process.poll() is None:
                     time.sleep(0.02)
                     if progress and outputs.exists():

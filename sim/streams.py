@@ -84,11 +84,14 @@ class Bench:
         for _ in range(count):
             await FallingEdge(self.dut.clk)
 
-    def drive(self, name: str, payloads: Iterable[int], pause: float = 0.0) -> Task:
-        """Send packed payloads into the stream `name`; the task ends with the last transfer."""
+    def drive(self, name: str, payloads: Iterable[int | None], pause: float = 0.0) -> Task:
+        """Send packed payloads into the stream `name`, None is a cycle without one.
+
+        The task ends with the last transfer.
+        """
         return cocotb.start_soon(self._drive(name, list(payloads), pause, self._random()))
 
-    async def _drive(self, name: str, payloads: list[int], pause: float,
+    async def _drive(self, name: str, payloads: list[int | None], pause: float,
                      chance: random.Random) -> None:
         port, valid = self._port(name, "payload"), self._port(name, "valid")
         ready = self._port(name, "ready")
@@ -99,6 +102,9 @@ class Bench:
                 # A payload without `valid` must not matter.
                 port.value = chance.getrandbits(len(port))
             await FallingEdge(self.dut.clk)
+            if payload is None:
+                valid.value = 0
+                continue
             port.value, valid.value = payload, 1
             await ReadOnly()
             while ready is not None and not int(ready.value):

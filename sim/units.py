@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """cocotb tests of single units: one Amaranth component as Verilog, on Verilator."""
 
+import importlib
 import json
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from amaranth.back import verilog
+from amaranth.hdl import Signal, Value
 from amaranth.lib import wiring
 
 from sim.build import CACHE, Design, build
@@ -28,11 +30,17 @@ def unit_design(component: wiring.Component, waves: bool = False) -> tuple[Desig
 
     Only its ports are visible to cocotb.
     """
-    text = verilog.convert(component, name="unit", emit_src=False, strip_internal_attrs=True)
+    ports = {}
+    for path, _, value in component.signature.flatten(component):
+        # A stream that is always ready (or valid) has a constant there, which is no port.
+        if isinstance(signal := Value.cast(value), Signal):
+            ports["__".join(map(str, path))] = (signal, None)  # Amaranth finds the direction
+    text = verilog.convert(component, name="unit", ports=ports, emit_src=False,
+                           strip_internal_attrs=True)
     top = text[text.index("module unit("):]
-    ports = _PORT.findall(top[:top.index("endmodule")])
-    public = tuple(f'public_flat_rw -module "unit" -var "{name}"' for _, name in ports)
-    inputs = [name for direction, name in ports
+    found = _PORT.findall(top[:top.index("endmodule")])
+    public = tuple(f'public_flat_rw -module "unit" -var "{name}"' for _, name in found)
+    inputs = [name for direction, name in found
               if direction == "input" and name not in ("clk", "rst")]
     return Design({"unit.v": text}, "unit", {}, public, waves=waves), inputs
 
@@ -65,6 +73,12 @@ def run_unit(component: wiring.Component, module: str,
         run = subprocess.run(command, cwd=directory, env=environment, text=True, check=False,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         _judge(module, results, run.stdout)
+
+
+def run_bench(name: str, **parameters: Any) -> None:
+    """Run `sim.benches.<name>` against the component that its `unit(parameters)` makes."""
+    module = importlib.import_module(f"sim.benches.{name}")
+    run_unit(module.unit(parameters), module.__name__, parameters)
 
 
 def _judge(module: str, results: Path, log: str) -> None:
