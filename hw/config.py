@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from hw.bounds import layer_bounds, signed_width
 from hw.layout import Geometry, MemoryPlan, padded_head_dim, plan_memory, token_sum_width
 from hw.model import FixedPointModel
-from hw.network import Kind, Output
+from hw.network import Output
 
 # A group of spikes cannot leave the finish pipeline faster than its read-modify-write loops turn.
 MIN_INTERVAL = 4
@@ -118,49 +119,34 @@ def _depths(model: FixedPointModel, plan: MemoryPlan) -> dict[str, Any]:
             "program_layers": len(plan.layers)}
 
 
-def signed_width(limit: int) -> int:
-    """Bits of a two's complement number that holds -limit to limit."""
-    return limit.bit_length() + 1
-
-
 def _widths(model: FixedPointModel) -> dict[str, int]:
-    """Widths that no input can overflow, proved from the weights themselves."""
-    network, residual = model.network, model.residual
-    layers = [layer for layer in network.layers() if layer.has_weights]
-    fraction = max(model.tensors[layer.name].bias_shift for layer in layers)
-    sums_width = token_sum_width(network, residual.width)
-    acc = plane = current = 1
+    """Widths that no input can overflow, on the common grid of all layers."""
+    bounds = layer_bounds(model)
+    fraction = max(tensors.bias_shift for tensors in model.tensors.values())
+    current = state = threshold = 0
     shifts = []
-    for layer in layers:
-        tensors = model.tensors[layer.name]
+    for layer in model.network.layers():
+        if layer.name not in bounds or layer.output is Output.LOGITS:
+            continue
+        tensors, bound = model.tensors[layer.name], bounds[layer.name]
         scale = fraction - tensors.bias_shift
-        bias = int(abs(tensors.bias).max()) << scale
-        repeats = 1   # largest number that a weight is counted with in one sum
-        if layer.kind is Kind.ENCODER:
-            repeats = 1 << model.input.bits
-        elif layer.kind is Kind.CLASSIFIER:
-            repeats = (network.tokens * network.timesteps if network.classifier.spiking
-                       else 1 << sums_width)
-        acc = max(acc, tensors.max_sum)
-        plane = max(plane, tensors.max_sum * repeats)
-        if layer.output is Output.LOGITS:
-            logit = (tensors.max_sum * repeats << fraction) + bias
-        else:
-            current = max(current, (tensors.max_sum * repeats << fraction) + bias)
-        if tensors.shift is not None:
+        current = max(current, bound.current << scale)
+        if tensors.shift is not None:   # residual thresholds are on the stream's grid already
             shifts += [int(tensors.shift.min()) + scale, int(tensors.shift.max()) + scale]
+            scale = 0
+        state = max(state, bound.state << scale)
+        if tensors.threshold is not None:
+            threshold = max(threshold, int(abs(tensors.threshold).max()) << scale)
+    head = model.tensors["head"]
+    logit_bias = int(abs(head.bias).max()) << fraction - head.bias_shift
     left = max(0, -min(shifts))
-    # v follows from the inputs as their weighted mean, so -m <= v; it is below threshold / 2 (/ 3).
-    m = max(current, residual.maximum + 1)
-    threshold = max(int(abs(tensors.threshold).max()) << fraction - tensors.bias_shift
-                    for tensors in model.tensors.values() if tensors.threshold is not None)
-    state = (max(2 * m, threshold // 2 + m, threshold) if network.tau == 2
-             else max(3 * m, threshold // 3 + 2 * m, threshold))
     return {
-        "fraction": fraction, "acc_width": signed_width(acc), "plane_width": signed_width(plane),
+        "fraction": fraction,
+        "acc_width": signed_width(max(bound.sum for bound in bounds.values())),
+        "plane_width": signed_width(max(bound.total for bound in bounds.values())),
         "current_width": signed_width(current), "state_width": signed_width(state),
         "param_width": max(signed_width(max(current, threshold)),
-                           -(-signed_width(logit) // 2)),
+                           -(-signed_width(logit_bias) // 2)),
         "shift_left": left, "shift_width": max(1, (max(shifts) + left).bit_length()),
-        "token_sum_width": sums_width,
+        "token_sum_width": token_sum_width(model.network, model.residual.width),
     }

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from hw.layout import token_sum_width
 from hw.model import FixedPointModel, LayerTensors
-from hw.network import Kind, Layer, Output
+from hw.network import Kind, Layer, NetworkConfig, Output
 
 ATTENTION_LIMIT = 8      # counters stop here, which is exact: any A >= 8 fires in every state
 ATTENTION_THRESHOLD = {2.0: 8, 1.5: 12}
@@ -33,6 +33,8 @@ class LayerResult:
     dense:     the same if every input bit were set
     input_density:  set input bits / input bits
     saturations:    residual values that saturated
+    rates:     share of ones of each spike map read (q, k, v for attention); () for multi-bit inputs
+    timesteps, head_dim:  of the network, for `quantize.energy`
     """
 
     name: str
@@ -44,6 +46,9 @@ class LayerResult:
     dense: int
     input_density: float
     saturations: int
+    rates: tuple[float, ...]
+    timesteps: int
+    head_dim: int
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Step:
     acs: Tensor | None = None         # [B]
     dense: int = 0
     density: Tensor | None = None     # [B]
+    rates: tuple[Tensor, ...] = ()    # [B] each, for inputs that are spikes
     saturations: Tensor | None = None  # [B]
 
 
@@ -137,7 +143,8 @@ class GoldenModel:
     def run(self, inputs: np.ndarray) -> list[list[LayerResult]]:
         """Every layer of every image: `result[image][layer]`."""
         steps = list(self.steps(inputs))
-        return [[_result(step, image) for step in steps] for image in range(len(inputs))]
+        return [[_result(step, image, self.model.network) for step in steps]
+                for image in range(len(inputs))]
 
     def logits(self, inputs: np.ndarray, batch: int = 64) -> np.ndarray:
         """Raw logits, int64 [n, classes]."""
@@ -215,7 +222,8 @@ class GoldenModel:
         events = (q.sum((0, 2, 3, 4)) + k.sum((0, 2, 3, 4)))
         size = 2 * q[:, 0].numel()
         return Step(layer, spikes=spikes, acs=events * network.head_dim,
-                    dense=size * network.head_dim, density=events / size)
+                    dense=size * network.head_dim, density=events / size,
+                    rates=tuple(x.double().mean((0, 2, 3, 4)) for x in (q, k, v)))
 
     def _classifier(self, layer: Layer, spikes: Tensor, residual: Tensor) -> Step:
         network, tensors = self.model.network, self.model.tensors[layer.name]
@@ -251,12 +259,13 @@ def _count(layer: Layer, bits: Tensor, planes: int) -> dict:
 
     outputs = taps(bits.shape[3])[:, None] * taps(bits.shape[4]) * layer.out_channels
     size = bits[:, 0].numel() * planes
+    density = bits.sum((0, 2, 3, 4)) / size
     return {"acs": (bits * outputs).sum((0, 2, 3, 4)),
             "dense": int(outputs.sum()) * bits.shape[0] * bits.shape[2] * planes,
-            "density": bits.sum((0, 2, 3, 4)) / size}
+            "density": density, "rates": (density,) if planes == 1 else ()}
 
 
-def _result(step: Step, image: int) -> LayerResult:
+def _result(step: Step, image: int, network: NetworkConfig) -> LayerResult:
     def pick(x: Tensor | None) -> np.ndarray | None:
         return None if x is None else x[:, image].numpy()
 
@@ -265,4 +274,6 @@ def _result(step: Step, image: int) -> LayerResult:
         residual=pick(step.residual),
         logits=None if step.logits is None else step.logits[image].numpy(),
         acs=int(step.acs[image]), dense=step.dense, input_density=float(step.density[image]),
-        saturations=0 if step.saturations is None else int(step.saturations[image]))
+        saturations=0 if step.saturations is None else int(step.saturations[image]),
+        rates=tuple(float(rate[image]) for rate in step.rates), timesteps=network.timesteps,
+        head_dim=network.head_dim)
