@@ -113,7 +113,7 @@ def _read_pickle(path: Path, weights: str) -> TensorFile:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # torch's message is a page of advice, a part of which is to switch the protection off.
-        wanted = re.search(r"(?:GLOBAL|instantiate|load|REDUCE)\s+([\w.]+\.[\w.]+)", str(error))
+        wanted = re.search(r"\bGLOBAL ([\w.]+)", str(error))
         if wanted:
             raise ValueError(f"{path} must hold nothing but tensors and plain values, "
                              f"not {wanted[1]!r}") from None
