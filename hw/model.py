@@ -152,6 +152,7 @@ class FixedPointModel:
     def save(self, directory: Path | str, samples: "Samples | None" = None) -> None:
         """Write the model directory; it appears complete or not at all."""
         directory = Path(directory)
+        check_output(directory)
         directory.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".model-") as temporary:
             built = Path(temporary) / "model"
@@ -242,11 +243,21 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def check_output(target: Path) -> None:
+    """ValueError unless `target` may be (re)placed: absent, empty, or an earlier output of ours."""
+    if target.exists() and (not target.is_dir() or (any(target.iterdir())
+                                                    and not (target / MANIFEST).is_file())):
+        raise ValueError("output directory must be new, empty or an earlier output, "
+                         f"not {str(target)!r}")
+
+
 def replace_directory(built: Path, target: Path) -> None:
-    """Move a finished directory into place, so that a reader never sees half of it."""
+    """Move a finished directory into place, so that a reader never sees half of it.
+
+    ValueError where `check_output` refuses the target.
+    """
+    check_output(target)
     if target.exists():
-        if not target.is_dir():
-            raise ValueError(f"output must be a directory, not {str(target)!r}")
         old = Path(tempfile.mkdtemp(dir=target.parent, prefix=".old-"))
         os.replace(target, old / "old")
         os.replace(built, target)

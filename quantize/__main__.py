@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from hw.bounds import layer_bounds, signed_width
-from hw.model import WEIGHT_BITS, FixedPointModel, Samples
+from hw.model import WEIGHT_BITS, FixedPointModel, Samples, check_output
 from hw.network import Output
 from quantize import datasets, fixed
 from quantize.checkpoint import Checkpoint
@@ -131,6 +131,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Quantize, measure, write; ValueError for anything wrong with the input."""
     if arguments.samples is not None and arguments.samples < 1:
         raise ValueError(f"--samples must be at least 1, not {arguments.samples!r}")
+    check_output(arguments.out)
     fixed.residual_format(arguments.residual_width, 1.0, arguments.residual_fraction)
     checkpoint = load_from_options(arguments.checkpoint, arguments)
     for note in checkpoint.notes:
