@@ -73,6 +73,20 @@ def test_seed_matters(tiny_data: datasets.Dataset, tmp_path: Path) -> None:
     assert not torch.equal(*weights)
 
 
+def test_epochs_see_every_image_in_another_order(tiny_data: datasets.Dataset,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.arange(64.0)[:, None, None, None].expand(64, 1, 8, 8).contiguous()
+    seen: list[float] = []
+    monkeypatch.setattr(train, "shifted", lambda part, shift, generator: (
+        seen.extend(part[:, 0, 0, 0].tolist()), part)[1])
+    trainer = train.Trainer(TINY, SETTINGS, images, torch.from_numpy(tiny_data.train_labels))
+    trainer.run_epoch()
+    trainer.run_epoch()
+    assert sorted(seen[:64]) == sorted(seen[64:]) == list(range(64))
+    assert seen[:64] != seen[64:]
+    assert seen[:64] != list(range(64))
+
+
 def test_resume_refuses_another_run(tiny_data: datasets.Dataset, tmp_path: Path) -> None:
     images, labels = (torch.from_numpy(a) for a in (tiny_data.train_images,
                                                     tiny_data.train_labels))
