@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AC counts of every layer, measured in RTL simulation: `python -m sim.counts DIR`.
+
+One row per layer: input density, additions, dense operations, cycles, use of the lanes, energy at
+0.9 pJ per addition; beside them the paper's own convention (Eq. 18 and 19).
+"""
+
+import argparse
+import csv
+import io
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from hw.config import HardwareConfig
+from quantize.energy import energy_nj, paper_energy
+from quantize.golden import GoldenModel
+from sim.compare import Comparison, compare
+from sim.load import add_arguments, fail, load_inputs, load_program
+from sim.run import SimulationError, Simulator
+from sim.toolchain import ToolError
+from sim.trace import Inference
+
+
+@dataclass(frozen=True)
+class Row:
+    """Counts of one layer, means over the images.
+
+    input_density: share of ones among the input bits, from the golden model
+    acs:           additions that a spike (or a set bit) asked for, counted by the RTL
+    dense:         additions without any sparsity, over all timesteps
+    cycles:        counted by the RTL
+    lane_use:      acs / (lanes x banks x cycles)
+    energy_nj:     0.9 pJ per AC
+    paper_sops:    Eq. 18, firing rate x T x FLOPs; multiply-accumulates in the encoder
+    paper_energy_nj: Eq. 19
+    """
+
+    layer: str
+    input_density: float
+    acs: float
+    dense: float
+    cycles: float
+    lane_use: float
+    energy_nj: float
+    paper_sops: float
+    paper_energy_nj: float
+
+
+def count(inferences: Sequence[Inference], golden: Sequence[Sequence[Any]],
+          hardware: HardwareConfig) -> list[Row]:
+    """One row per layer and a last one, "total", as means over the inferences.
+
+    golden: for each inference its list of `LayerResult`
+    """
+    images = len(inferences)
+    slots = hardware.geometry.lanes * hardware.geometry.banks
+    rows = []
+    for index, run in enumerate(inferences[0].layers):
+        results = [each[index] for each in golden]
+        acs = sum(inference.layers[index].acs for inference in inferences) / images
+        cycles = sum(inference.layers[index].cycles for inference in inferences) / images
+        density = sum(result.input_density for result in results) / images
+        sops, energy = paper_energy(run.layer, results)
+        rows.append(Row(run.layer.name, density, acs, results[0].dense, cycles,
+                        acs / (slots * cycles) if cycles else 0.0, energy_nj(acs), sops, energy))
+    return [*rows, total(rows, slots)]
+
+
+def total(rows: Sequence[Row], slots: int) -> Row:
+    """The sum of the rows; its density is weighted by dense operations."""
+    def add(name: str) -> float:
+        return sum(getattr(row, name) for row in rows)
+
+    dense, cycles = add("dense"), add("cycles")
+    density = sum(row.input_density * row.dense for row in rows) / dense if dense else 0.0
+    return Row("total", density, add("acs"), dense, cycles,
+               add("acs") / (slots * cycles) if cycles else 0.0, add("energy_nj"),
+               add("paper_sops"), add("paper_energy_nj"))
+
+
+HEADINGS = ("layer", "density", "AC", "dense", "AC/dense", "cycles", "lane use", "energy nJ",
+            "Eq. 18 SOP", "Eq. 19 nJ")
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as text, columns aligned, a rule above the total."""
+    cells = [HEADINGS]
+    for row in rows:
+        share = row.acs / row.dense if row.dense else 0.0
+        cells.append((row.layer, f"{row.input_density:.2%}", f"{row.acs:,.0f}", f"{row.dense:,.0f}",
+                      f"{share:.2%}", f"{row.cycles:,.0f}", f"{row.lane_use:.1%}",
+                      f"{row.energy_nj:,.2f}", f"{row.paper_sops:,.0f}",
+                      f"{row.paper_energy_nj:,.2f}"))
+    widths = [max(len(row[i]) for row in cells) for i in range(len(HEADINGS))]
+    lines = ["  ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
+                       for i, (cell, width) in enumerate(zip(row, widths))) for row in cells]
+    rule = "-" * len(lines[0])
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> None:
+    """Write the rows to `path`, which appears complete or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = [each.name for each in fields(Row)]
+    writer.writerow(names)
+    writer.writerows([getattr(row, name) for name in names] for row in rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text.getvalue())
+    os.replace(partial, path)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sim.counts",
+        description="Count the additions of every layer in RTL simulation.")
+    add_arguments(parser)
+    parser.add_argument("--csv", type=Path, metavar="FILE",
+                        help="file for the rows (default: build/counts/<name of DIR>.csv)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status 0; 1 if the RTL and the golden model differ; 2 for bad input."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        program = load_program(arguments.model, arguments.lanes, arguments.banks)
+        inputs = load_inputs(arguments.model, program.model, arguments.samples)
+        inferences = Simulator.build(program).run(inputs.values, gaps=arguments.gaps,
+                                                  progress=True)
+    except (ValueError, ToolError) as error:
+        return fail(error)
+    except SimulationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    golden = GoldenModel(program.model).run(inputs.values)
+    comparison = Comparison()
+    for inference, results in zip(inferences, golden):
+        comparison.add(compare(inference, results))
+    rows = count(inferences, golden, program.hardware)
+    path = arguments.csv or Path("build/counts") / f"{arguments.model.resolve().name}.csv"
+    write_csv(rows, path)
+    plural = "" if len(inferences) == 1 else "s, means"
+    print(f"counts of {len(inferences)} image{plural}, {arguments.lanes} lanes x "
+          f"{arguments.banks} banks")
+    print(table(rows))
+    print("\n".join(comparison.lines()))
+    print(f"wrote {path}")
+    return 0 if comparison.equal else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

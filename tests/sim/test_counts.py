@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counts by layer: means, totals, table and CSV."""
+
+import csv
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from hw.model import Samples
+from quantize.golden import GoldenModel
+from sim.benches.models import SMALL, random_inputs, random_model
+from sim.counts import Row, main, table, total, write_csv
+
+ROWS = [Row("a", 0.5, 100, 200, 10, 0.25, 0.09, 110, 0.099),
+        Row("b", 0.1, 60, 600, 30, 0.05, 0.054, 50, 0.045)]
+
+
+def test_total():
+    row = total(ROWS, slots=40)
+    assert (row.layer, row.acs, row.dense, row.cycles) == ("total", 160, 800, 40)
+    assert row.input_density == pytest.approx((0.5 * 200 + 0.1 * 600) / 800)
+    assert row.lane_use == pytest.approx(160 / (40 * 40))
+    assert row.energy_nj == pytest.approx(0.144) and row.paper_sops == 160
+
+
+def test_table_is_aligned():
+    lines = table([*ROWS, total(ROWS, 40)]).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[0].startswith("layer") and lines[-1].startswith("total")
+    assert set(lines[1]) == set(lines[-2]) == {"-"}
+
+
+def test_csv(tmp_path):
+    path = tmp_path / "new" / "counts.csv"
+    write_csv(ROWS, path)
+    with path.open() as file:
+        read = list(csv.DictReader(file))
+    assert [row["layer"] for row in read] == ["a", "b"] and float(read[1]["lane_use"]) == 0.05
+    assert [each.name for each in path.parent.iterdir()] == ["counts.csv"]
+
+
+def test_command(tmp_path, capsys):
+    model = random_model(SMALL)
+    inputs = random_inputs(model, 2)
+    model.save(tmp_path / "model", Samples(inputs, np.array([1, 0])))
+    path = tmp_path / "counts.csv"
+    assert main([str(tmp_path / "model"), "--samples", "2", "--lanes", "8", "--banks", "2",
+                 "--gaps", "5", "--csv", str(path)]) == 0
+    with path.open() as file:
+        rows = {row["layer"]: SimpleNamespace(**row) for row in csv.DictReader(file)}
+    golden = GoldenModel(model).run(inputs)
+    for index, layer in enumerate(SMALL.layers()):
+        acs = sum(image[index].acs for image in golden) / 2
+        row = rows[layer.name]
+        assert float(row.acs) == acs and float(row.dense) == golden[0][index].dense
+        assert float(row.lane_use) == pytest.approx(acs / 16 / float(row.cycles))
+        assert float(row.energy_nj) == pytest.approx(acs * 0.9e-3)
+    assert float(rows["total"].acs) == sum(result.acs for image in golden for result in image) / 2
+    assert "counts of 2 images, means, 8 lanes x 2 banks" in capsys.readouterr().out
+
+
+def test_bad_input(tmp_path, capsys):
+    path = tmp_path / "counts.csv"
+    assert main([str(tmp_path), "--csv", str(path)]) == 2
+    assert capsys.readouterr().err.startswith("error: model directory must hold manifest.json")
+    assert not path.exists()
