@@ -22,8 +22,7 @@ FLAGS = (
     "--timing",       # the testbench generates its own clock
     "-Wno-fatal", "-Wno-WIDTH",  # yosys relies on Verilog's implicit width extension
     "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert",
-    # A few C++ files, so that all processors compile and none reads the headers too often.
-    "--output-split", "20000", "--output-groups", "4",
+    "--output-split", "20000",   # several C++ files, so that all processors compile
 )
 
 
@@ -129,12 +128,11 @@ def _compile(design: Design, directory: Path, toolchain: Toolchain, library: Pat
         files.append(str(main))
     _run([str(toolchain.verilator), *arguments, *files], directory, toolchain, "Verilator")
     compiled = directory / "obj"
-    for kind in ("fast", "slow"):
-        (compiled / f"Vtop__pch.h.{kind}.gch").touch()  # see MAKE_VARIABLES: never used
+    classes = _group(compiled)
     for item in library.glob("*.o"):
         shutil.copy(item, compiled)  # not copy2: make takes them only if they are new
-    _run([*toolchain.make_command(Path("obj"), "Vtop.mk"), f"VM_TRACE={int(design.waves)}"],
-         directory, toolchain, "the C++ compiler")
+    _run([*toolchain.make_command(Path("obj"), "Vtop.mk"), f"VM_TRACE={int(design.waves)}",
+          *classes], directory, toolchain, "the C++ compiler")
     if not library.exists():
         kept = directory / "library"
         kept.mkdir()
@@ -143,6 +141,28 @@ def _compile(design: Design, directory: Path, toolchain: Toolchain, library: Pat
         with contextlib.suppress(OSError):  # another process was faster
             os.replace(kept, library)
     return compiled / EXECUTABLE
+
+
+def _group(compiled: Path) -> list[str]:
+    """Join Verilator's C++ files into one per processor, and one that is not optimised.
+
+    Most are tiny, and each reads a second's worth of headers.  Returns variables for make.
+    """
+    files = [path for path in compiled.glob("Vtop*.cpp") if path.stem != "Vtop__main"]
+    slow = [path for path in files if "Slow" in path.stem]
+    fast: list[list[Path]] = [[] for _ in range(os.cpu_count() or 1)]
+    for path in sorted(set(files) - set(slow), key=lambda path: -path.stat().st_size):
+        min(fast, key=lambda group: sum(each.stat().st_size for each in group)).append(path)
+    variables = {"VM_CLASSES_FAST": [group for group in fast if group],
+                 "VM_CLASSES_SLOW": [slow] if slow else []}
+    for name, groups in variables.items():
+        for number, group in enumerate(groups):
+            text = "".join(f'#include "{path.name}"\n' for path in group)
+            (compiled / f"{name}{number}.cpp").write_text(text)
+    for kind in ("fast", "slow"):
+        (compiled / f"Vtop__pch.h.{kind}.gch").touch()  # see MAKE_VARIABLES: never used
+    return [*(f"{name}={' '.join(f'{name}{number}' for number in range(len(groups)))}"
+              for name, groups in variables.items()), "VM_SUPPORT_FAST=", "VM_SUPPORT_SLOW="]
 
 
 def _run(command: list[str], directory: Path, toolchain: Toolchain, name: str) -> None:

@@ -21,7 +21,7 @@ class ToolError(RuntimeError):
 
 # The wheel was configured without a compiler at hand, so its makefile lacks these.
 MAKE_VARIABLES = (
-    # Precompiled headers, one for -O2 and one without, cost more than they save on few files.
+    # Precompiled headers, one for -O2 and one without, cost more than they save on so few files.
     "VK_PCH_I_FAST=", "VK_PCH_I_SLOW=",
     "CFG_CXXFLAGS_STD=-std=gnu++20",
     "CFG_CXXFLAGS_COROUTINES=-fcoroutines",
