@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boards: what is on them, the byte link to the host, and the host's side of it."""
+
+from boards.arty_a7 import arty_a7, arty_a7_100
+from boards.base import Board, Resources
+
+__all__ = ["NAMES", "Board", "Resources", "get"]
+
+_BOARDS = {board.name: board for board in (arty_a7, arty_a7_100)}
+NAMES = tuple(_BOARDS)
+
+
+def get(name: str) -> Board:
+    """The board of that name; ValueError if there is none."""
+    if name not in _BOARDS:
+        raise ValueError(f"board must be one of {', '.join(NAMES)}, not {name!r}")
+    return _BOARDS[name]

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Digilent Arty A7: Artix-7 35T or 100T, 100 MHz, USB-UART, four green LEDs.
+
+Pins come from amaranth-boards, resources from Xilinx DS180, parts from Digilent's reference manual.
+"""
+
+from amaranth_boards.arty_a7 import ArtyA7_35Platform, ArtyA7_100Platform
+
+from boards.base import Board, Resources
+
+
+class ArtyA7100Platform(ArtyA7_100Platform):
+    """The 100T as Digilent solders it: commercial grade, speed -1; upstream says XC7A100TI-1L."""
+
+    device = "xc7a100t"
+    speed = "1"
+
+
+_LEDS = (("led", 0), ("led", 1), ("led", 2), ("led", 3))
+
+arty_a7 = Board(
+    name="arty_a7", part="xc7a35ticsg324-1L", clock_mhz=100, platform=ArtyA7_35Platform, leds=_LEDS,
+    resources=Resources(lut=20_800, ff=41_600, ramb36=50, carry4=5_200, dsp=90))
+
+arty_a7_100 = Board(
+    name="arty_a7_100", part="xc7a100tcsg324-1", clock_mhz=100, platform=ArtyA7100Platform,
+    leds=_LEDS,
+    resources=Resources(lut=63_400, ff=126_800, ramb36=135, carry4=15_850, dsp=240))
