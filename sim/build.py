@@ -148,7 +148,7 @@ def _group(compiled: Path) -> list[str]:
 
     Most are tiny, and each reads a second's worth of headers.  Returns variables for make.
     """
-    files = [path for path in compiled.glob("Vtop*.cpp") if path.stem != "Vtop__main"]
+    files = list(compiled.glob("Vtop*.cpp"))
     slow = [path for path in files if "Slow" in path.stem]
     fast: list[list[Path]] = [[] for _ in range(os.cpu_count() or 1)]
     for path in sorted(set(files) - set(slow), key=lambda path: -path.stat().st_size):
