@@ -91,7 +91,7 @@ class Current(wiring.Component):
             doubled = Mux(ins.accumulate, old, (old << 1)[:hardware.plane_width].as_signed())
             # -value = ~value + 1: one adder serves both signs.
             value = self.i.payload.values[n]
-            flipped = (value ^ tag.subtract.replicate(len(value))).as_signed()
+            flipped = value ^ tag.subtract.replicate(len(value)).as_signed()
             new = Mux(tag.hold, old_sums.data[n], doubled + flipped + tag.subtract)
             m.d.comb += new_sums.data[n].eq(new)
             m.d.sync += s1_sums[n].eq(new)
