@@ -84,12 +84,21 @@ class Bench:
             ctx.set(signal, 0)
         self.sim.add_testbench(drive)
 
+    def feed(self, signal: Any, items: Sequence[Any], first: int = 5) -> None:
+        """One value a cycle, the first one in cycle `first`, and zero ever after."""
+        async def drive(ctx):
+            await ctx.tick().repeat(first)
+            for item in items:
+                ctx.set(signal, item)
+                await ctx.tick()
+            ctx.set(Value.cast(signal), 0)
+        self.sim.add_testbench(drive)
+
     def source(self, port: Any, items: Sequence[Any], gap: int = 0, period: int = 1,
-               delay: int = 0, first: int = 5) -> None:
+               first: int = 5) -> None:
         """Send items; each one waits for up to `gap` random idle cycles.
 
-        period: at least so many cycles from item to item; first: cycle of the first one;
-        delay: further cycles after every item.
+        period: at least so many cycles from item to item; first: cycle of the first one.
         """
         gaps = self.rng.integers(0, gap + 1, len(items))
         ready = Value.cast(port.ready)
@@ -107,9 +116,9 @@ class Bench:
                     await ctx.tick().until(ready)
                 ctx.set(port.valid, 0)
                 # What waits here must not be mistaken for the payload of an idle cycle.
-                if period + delay > 1:
-                    ctx.set(Value.cast(port.payload), int(self.rng.integers(0, 2)) * -1)
-                    await ctx.tick().repeat(period + delay - 1)
+                if period > 1:
+                    ctx.set(Value.cast(port.payload), -int(self.rng.integers(0, 2)))
+                    await ctx.tick().repeat(period - 1)
         self.sim.add_testbench(drive)
 
     def sink(self, port: Any, count: int, gap: int = 0) -> list[Any]:

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Current: bit planes, biases and AC counts against Python's integers."""
+
+import numpy as np
+import pytest
+
+from hw.current import Current, ParamRow
+from hw.isa import Emit
+from tests.hw.harness import Bench, every_idle, small_hardware
+
+HARDWARE = small_hardware()
+NEURONS, BEATS = HARDWARE.geometry.neurons, HARDWARE.geometry.beats
+PARAM_BASE, PARAM_ROWS = 3, 10
+LOW, HIGH = -(1 << HARDWARE.acc_width - 1), (1 << HARDWARE.acc_width - 1) - 1
+
+
+def random_params(seed=0):
+    """(bias, threshold, shift) of each neuron, and how many are real, of each row."""
+    rng = np.random.default_rng(seed)
+    limit = 1 << HARDWARE.param_width - 1
+    rows = [([{"bias": int(rng.integers(-limit, limit)), "threshold": int(rng.integers(-limit,
+              limit)), "shift": int(rng.integers(16))} for _ in range(NEURONS)],
+             int(rng.integers(NEURONS + 1))) for _ in range(PARAM_ROWS)]
+    rows[PARAM_BASE] = ([{"bias": limit - 1, "threshold": limit - 1, "shift": 15},
+                         {"bias": -limit, "threshold": -limit, "shift": 0}], NEURONS)
+    return rows
+
+
+def image_of(rows):
+    layout = ParamRow(HARDWARE)
+    return [layout.const({"params": params, "real": real}).as_bits() for params, real in rows]
+
+
+def beat(number, values, *, channel_beat=None, events=0, **tag):
+    return {"values": list(values), "events": events,
+            "tag": {"beat": number, "channel_beat": number if channel_beat is None
+                    else channel_beat, **tag}}
+
+
+def process(beats, rows, idle=0, clear=None, **fields):
+    """Beats that come out, and the AC counter after the last one."""
+    bench = Bench(dut := Current(HARDWARE, image_of(rows)))
+    bench.instruction(param_base=PARAM_BASE, **fields)
+    bench.source(dut.i, beats, idle)
+    if clear is not None:
+        bench.pulse(dut.clear, clear)
+    sent = bench.record(dut.i.valid, dut.i.payload.tag.emit)
+    got = bench.record(dut.o.valid, dut.o.payload)
+    acs = bench.record(1, dut.acs)
+    bench.run(extra=5)
+    assert [cycle for cycle, _ in got] == [cycle + Current.LATENCY for cycle, emit in sent if emit]
+    return [p for _, p in got], acs[-1][1]
+
+
+def bias_of(rows, channel_beat, n, logits=False):
+    param = rows[PARAM_BASE + channel_beat][0][n]
+    if logits:
+        width = HARDWARE.param_width
+        return param["threshold"] << width | param["bias"] & (1 << width) - 1
+    return param["bias"]
+
+
+@every_idle
+@pytest.mark.parametrize("emit", [Emit.SPIKES, Emit.RESIDUAL, Emit.LOGITS])
+def test_single_groups(emit, idle):
+    rows, rng = random_params(1), np.random.default_rng(1)
+    values = [[LOW, HIGH], [HIGH, LOW], [0, -1], [1, 0]]
+    values += rng.integers(LOW, HIGH + 1, (8, NEURONS)).tolist()
+    beats = [beat(i % BEATS, v, channel_beat=i % 7, fresh=1, emit=1, residual=i)
+             for i, v in enumerate(values)]
+    got, _ = process(beats, rows, idle, emit=emit)
+    assert [p["values"] for p in got] == [
+        [(v << HARDWARE.fraction) + bias_of(rows, i % 7, n, emit is Emit.LOGITS)
+         for n, v in enumerate(pair)] for i, pair in enumerate(values)]
+    assert [p["params"] for p in got] == [rows[PARAM_BASE + i % 7][0] for i in range(len(values))]
+    assert [p["tag"]["residual"] for p in got] == list(range(len(values)))
+
+
+@every_idle
+@pytest.mark.parametrize("is_signed", [False, True], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("planes", [1, 2, 4])
+@pytest.mark.parametrize("beats_per_group", [1, BEATS])
+def test_bit_planes(planes, is_signed, beats_per_group, idle):
+    """sum = 2 * sum + plane, the first plane subtracting; beats of one number may touch."""
+    rows, rng = random_params(2), np.random.default_rng(2)
+    sums = rng.integers(LOW // 2, HIGH // 2, (5, planes, beats_per_group, NEURONS))
+    sums[0, 0], sums[1, :] = LOW, HIGH
+    beats = [beat(b, sums[group, plane, b].tolist(), fresh=plane == 0,
+                  subtract=is_signed and plane == 0, emit=plane == planes - 1)
+             for group in range(len(sums)) for plane in range(planes)
+             for b in range(beats_per_group)]
+    got, _ = process(beats, rows, idle)
+    expected = []
+    for group in sums:
+        total = 0
+        for plane, values in enumerate(group):
+            total = 2 * total + (-values if is_signed and plane == 0 else values)
+        expected += [[(int(total[b, n]) << HARDWARE.fraction) + bias_of(rows, b, n)
+                      for n in range(NEURONS)] for b in range(beats_per_group)]
+    width = HARDWARE.plane_width + HARDWARE.fraction
+    assert all(abs(value) < 1 << width - 1 for values in expected for value in values)
+    assert [p["values"] for p in got] == expected
+
+
+def test_a_held_sum_is_given_again():
+    """Timesteps of a static input: what waits at the input then does not count."""
+    rows = random_params(3)
+    beats = [beat(0, [5, -7], fresh=1), beat(0, [11, 30], emit=1),
+             beat(0, [99, 99], emit=1, hold=1), beat(0, [-99, 3], emit=1, hold=1, fresh=1),
+             beat(0, [1, 2], fresh=1, emit=1)]
+    got, _ = process(beats, rows)
+    totals = [[21, 16]] * 3 + [[1, 2]]
+    assert [p["values"] for p in got] == [
+        [(total << HARDWARE.fraction) + bias_of(rows, 0, n) for n, total in enumerate(pair)]
+        for pair in totals]
+
+
+@every_idle
+def test_accumulate_adds_up_the_whole_layer(idle):
+    rows, rng = random_params(4), np.random.default_rng(4)
+    sums = rng.integers(LOW, HIGH + 1, (12, BEATS, NEURONS))
+    beats = [beat(b, sums[group, b].tolist(), fresh=group == 0, emit=group == len(sums) - 1)
+             for group in range(len(sums)) for b in range(BEATS)]
+    got, _ = process(beats, rows, idle, accumulate=1, emit=Emit.LOGITS)
+    assert [p["values"] for p in got] == [
+        [(int(total) << HARDWARE.fraction) + bias_of(rows, b, n, True)
+         for n, total in enumerate(sums[:, b].sum(0))] for b in range(BEATS)]
+
+
+@every_idle
+@pytest.mark.parametrize("neurons", [1, 2, 4])
+def test_acs_are_events_times_real_channels(neurons, idle):
+    hardware = small_hardware(neurons=neurons, spike_word=4)
+    layout, rng = ParamRow(hardware), np.random.default_rng(5)
+    real = [neurons, 0, *rng.integers(0, neurons + 1, 4).tolist()]
+    image = [layout.const({"real": count}).as_bits() for count in [0] * PARAM_BASE + real]
+    events = [0, 1, 65535, *rng.integers(0, 65536, 20).tolist()]
+    bench = Bench(dut := Current(hardware, image))
+    bench.instruction(param_base=PARAM_BASE)
+    bench.source(dut.i, [
+        {"events": count, "tag": {"channel_beat": i % len(real), "emit": i % 2, "fresh": 1}}
+        for i, count in enumerate(events)], idle, period=1 + idle)
+    acs = bench.record(1, dut.acs)
+    bench.run(extra=5)
+    assert acs[-1][1] == sum(count * real[i % len(real)] for i, count in enumerate(events))
+
+
+def test_clear_restarts_the_count():
+    rows = [(params, NEURONS) for params, _ in random_params()]
+    beats = [beat(0, [0, 0], events=9, fresh=1)] * 3
+    assert process(beats, rows)[1] == 27 * NEURONS
+    assert process(beats, rows, clear=20)[1] == 0

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drain: every beat with the tag that plain loops over tile, position, timestep and plane give."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from hw.drain import Drain, repeat_interval
+from hw.network import pooled
+from tests.hw.harness import Bench, every_idle, small_hardware
+
+HARDWARE = small_hardware()
+GEOMETRY = HARDWARE.geometry
+PER_WORD = GEOMETRY.spike_word // GEOMETRY.neurons
+TARGET_BASE = 3
+
+
+@dataclass(frozen=True)
+class Job:
+    """One layer, as the compiler would describe it."""
+
+    height: int = 1
+    width: int = 1
+    timesteps: int = 1
+    planes: int = 1
+    tiles: int = 1
+    last_beats: int = GEOMETRY.beats
+    pool: bool = False
+    repeat: bool = False
+    accumulate: bool = False
+    signed_input: bool = False
+
+    @property
+    def beats(self):
+        """Beats of all channels."""
+        return (self.tiles - 1) * GEOMETRY.beats + self.last_beats
+
+    @property
+    def words(self):
+        return -(-self.beats // PER_WORD)
+
+    @property
+    def columns(self):
+        return pooled(self.width) if self.pool else self.width
+
+    def fields(self, interval):
+        column = self.timesteps * self.words
+        return {"height": self.height, "width": self.width, "timesteps": self.timesteps,
+                "planes": self.planes, "tiles": self.tiles, "last_beats": self.last_beats,
+                "pool": self.pool, "repeat": self.repeat, "accumulate": self.accumulate,
+                "signed_input": self.signed_input, "interval": interval,
+                "residual_stride": self.beats, "target_base": TARGET_BASE,
+                "target_words": self.words, "column_stride": column,
+                "target_row_stride": self.columns * column}
+
+    def groups(self):
+        """Sums that come in: (tile, y, x, timestep, plane)."""
+        steps = 1 if self.repeat else self.timesteps
+        return [(tile, y, x, t, plane) for tile in range(self.tiles) for y in range(self.height)
+                for x in range(self.width) for t in range(steps) for plane in range(self.planes)]
+
+    def expected(self):
+        """Beats that go out: number of the group, and the tag's fields."""
+        beats = []
+        for index, (tile, y, x, t, plane) in enumerate(self.groups()):
+            count = self.last_beats if tile == self.tiles - 1 else GEOMETRY.beats
+            last_plane = plane == self.planes - 1
+            repeats = self.timesteps if self.repeat and last_plane else 1
+            for again in range(repeats):
+                step = t + again
+                position = y * self.width + x
+                row, column = (y // 2, x // 2) if self.pool else (y, x)
+                last = (position == self.height * self.width - 1
+                        and step == self.timesteps - 1)
+                for beat in range(count):
+                    beats.append((index, {
+                        "beat": beat, "channel_beat": tile * GEOMETRY.beats + beat,
+                        "fresh": (position == 0 and step == 0) if self.accumulate else plane == 0,
+                        "hold": again > 0, "subtract": self.signed_input and plane == 0,
+                        "emit": last if self.accumulate else last_plane,
+                        "first_timestep": step == 0, "first_token": position == 0 and step == 0,
+                        "residual": ((position * self.timesteps + step) * self.beats
+                                     + tile * GEOMETRY.beats + beat),
+                        "target": TARGET_BASE + tile * GEOMETRY.lanes // GEOMETRY.spike_word
+                        + ((row * self.columns + column) * self.timesteps + step) * self.words
+                        + beat // PER_WORD,
+                        "left": x == 0, "top": y == 0,
+                        "column": self.pool and x % 2 == 1 and x < self.width - 1,
+                        "row": self.pool and y % 2 == 1 and y < self.height - 1,
+                        "position": position, "timestep": step}))
+        return beats
+
+
+JOBS = {
+    "one-beat": Job(last_beats=1),
+    "one-group": Job(),
+    "short-last-tile": Job(tiles=2, last_beats=2),
+    "short-last-tile-2x3": Job(2, 3, 2, tiles=3, last_beats=2),
+    "classifier-ends-after-its-classes": Job(tiles=2, last_beats=1),
+    "timesteps": Job(1, 2, 4),
+    "planes": Job(1, 2, 1, 3, signed_input=True),
+    "planes-and-timesteps": Job(2, 1, 3, 2, signed_input=True),
+    "unsigned-planes": Job(1, 2, 2, 3),
+    "repeat": Job(2, 2, 3, repeat=True),
+    "repeat-planes": Job(1, 3, 4, 2, repeat=True, signed_input=True),
+    "repeat-two-tiles-pool": Job(3, 3, 2, 2, 2, 2, pool=True, repeat=True),
+    "accumulate": Job(2, 2, 3, accumulate=True),
+    "accumulate-two-tiles": Job(1, 3, 2, tiles=2, last_beats=3, accumulate=True),
+    "pool-1x1": Job(pool=True),
+    "pool-1x5": Job(1, 5, 2, pool=True),
+    "pool-5x1": Job(5, 1, pool=True),
+    "pool-even": Job(4, 4, 2, pool=True),
+    "pool-odd": Job(3, 5, 1, pool=True),
+    "pool-two-tiles": Job(3, 4, 2, tiles=2, last_beats=2, pool=True),
+    "two-times-two": Job(2, 2, pool=True),
+}
+
+
+@every_idle
+@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS.keys())
+def test_beats(job, idle):
+    interval = 4
+    rng = np.random.default_rng(1)
+    groups = job.groups()
+    sums = rng.integers(-256, 256, (len(groups), GEOMETRY.lanes))
+    events = rng.integers(0, 500, len(groups))
+    bench = Bench(dut := Drain(HARDWARE))
+    bench.instruction(**job.fields(interval))
+    bench.pulse(dut.start)
+
+    # The lanes hold the sums of a group until the next one, and keep their distance.
+    async def lanes(ctx):
+        await ctx.tick().repeat(5)
+        for i, (*_, plane) in enumerate(groups):
+            ctx.set(dut.i.payload, {"sums": sums[i].tolist(), "events": int(events[i])})
+            ctx.set(dut.i.valid, 1)
+            await ctx.tick()
+            ctx.set(dut.i.valid, 0)
+            held = (job.timesteps * repeat_interval(GEOMETRY.beats, interval)
+                    if job.repeat and plane == job.planes - 1 else interval)
+            await ctx.tick().repeat(held - 1 + int(rng.integers(0, idle + 1)))
+    bench.sim.add_testbench(lanes)
+    got = bench.record(dut.o.valid, dut.o.payload)
+    done = bench.record(dut.done)
+    sent = bench.record(dut.i.valid)
+    bench.run(extra=20)
+
+    expected = job.expected()
+    names = expected[0][1].keys()
+    assert [{name: p["tag"][name] for name in names} for _, p in got] == [
+        {name: int(value) for name, value in tag.items()} for _, tag in expected]
+    first = [tag["beat"] * GEOMETRY.neurons for _, tag in expected]
+    assert [p["values"] for _, p in got] == [
+        sums[group, n:n + GEOMETRY.neurons].tolist() for (group, _), n in zip(expected, first)]
+    # Repetitions of a static input's current are no additions.
+    assert [p["events"] for _, p in got] == [
+        0 if tag["hold"] else events[group] for group, tag in expected]
+    # The units behind need the interval between timesteps, repeated ones too.
+    starts = [cycle for cycle, p in got if p["tag"]["beat"] == 0]
+    assert all(np.diff(starts) >= interval)
+    assert got[0][0] - sent[0][0] == Drain.LATENCY
+    assert [cycle for cycle, in done] == [got[-1][0] - Drain.LATENCY]
+
+
+def test_two_layers_in_a_row():
+    """`start` forgets where the layer before has ended."""
+    job = Job(2, 3, 2, tiles=2, last_beats=2)
+    groups = job.groups()
+    bench = Bench(dut := Drain(HARDWARE))
+    bench.instruction(**job.fields(4))
+    bench.pulse(dut.start, 2)
+    bench.pulse(dut.start, 2 + 6 * len(groups))
+    for run in range(2):
+        bench.source(dut.i, [{"events": i} for i in range(len(groups))], period=4,
+                     first=5 + run * 6 * len(groups))
+    got = bench.record(dut.o.valid, dut.o.payload.tag)
+    bench.run(extra=20)
+    names = job.expected()[0][1].keys()
+    assert [{name: tag[name] for name in names} for _, tag in got] == 2 * [
+        {name: int(value) for name, value in tag.items()} for _, tag in job.expected()]
+
+
+@pytest.mark.parametrize(("beats", "interval", "expected"), [(4, 4, 6), (1, 4, 5), (8, 20, 21)])
+def test_repeat_interval(beats, interval, expected):
+    assert repeat_interval(beats, interval) == expected
