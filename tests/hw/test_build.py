@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import re
+import sys
+from dataclasses import replace
+
+import pytest
+
+import boards
+from hw import build, report
+from hw.compiler import compile_model
+from hw.config import HardwareConfig
+from hw.generate import accelerator_verilog
+from hw.model import FixedPointModel, sha256
+from hw.network import NetworkConfig
+from hw.report import Usage
+from quantize.random_model import random_model
+
+TINY = NetworkConfig(embed_dim=8, depth=1, num_heads=2, timesteps=2, in_channels=1, image_height=4,
+                     image_width=4, num_classes=3, pool_stages=(False, False, False, True))
+SMALL = ["--board", "arty_a7", "--lanes", "8", "--banks", "2"]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """A folder with a tiny model, in which the synthesis cache is shared by the tests."""
+    folder = tmp_path_factory.mktemp("build")
+    random_model(TINY).save(folder / "model")
+    return folder
+
+
+@pytest.fixture
+def run(workspace, monkeypatch, capsys):
+    """Call the command in the workspace: exit status, stdout, stderr."""
+    monkeypatch.chdir(workspace)
+
+    def call(*arguments):
+        try:
+            status = build.main([*arguments])
+        except SystemExit as error:   # argparse
+            status = error.code
+        return (status, *capsys.readouterr())
+    return call
+
+
+def leftovers(folder):
+    return sorted(path.name for path in folder.rglob(".build-*"))
+
+
+def test_build_writes_everything(run, workspace):
+    status, out, err = run(*SMALL, "--model", "model", "--out", "out")
+    assert (status, err) == (0, "")
+    assert "cells that multiply or divide: 0" in out
+    folder = workspace / "out"
+    assert {path.name for path in folder.iterdir()} >= {
+        "accelerator.v", "top.v", "top.xdc", "top.tcl", "images", "manifest.json", "report.json",
+        "report.txt"}
+    assert {path.name for path in (folder / "images").iterdir()} == {
+        "program.hex", "params.hex", "weights0.hex", "weights1.hex"}
+    result = json.loads((folder / "report.json").read_text())
+    assert result["used"]["dsp"] == 0
+    assert result["used"]["lut"] > 500   # a design that reaches no pin would be optimized away
+    assert result["over"] == []
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["sha256"]["top.v"] == sha256(folder / "top.v")
+    assert manifest["inputs"]["weights.safetensors"] == sha256(
+        workspace / "model" / "weights.safetensors")
+    assert "create_clock" in (folder / "top.xdc").read_text()
+    assert re.search(r"synth_design.*xc7a35t", (folder / "top.tcl").read_text(), re.IGNORECASE)
+    assert leftovers(workspace) == []
+
+
+def test_second_build_takes_the_synthesis_from_the_cache(run, monkeypatch):
+    status, _, _ = run(*SMALL, "--model", "model", "--out", "out")
+    monkeypatch.setattr(report, "_run_yosys", None)
+    assert (status, run(*SMALL, "--model", "model", "--out", "out")[0]) == (0, 0)
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), [
+    (["--board", "foo"], "board must be one of .*, not 'foo'"),
+    (["--board", "arty_a7", "--lanes", "0"], "lanes must be a positive integer, not 0"),
+    (["--board", "arty_a7", "--banks", "-1"], "banks must be a positive integer, not -1"),
+    (["--board", "arty_a7", "--lanes", "6"], "banks must divide spike_word 2, not 4"),
+    (["--board", "arty_a7", "--model", "nowhere"],
+     "model directory must hold manifest.json, not 'nowhere'"),
+    (["--board", "arty_a7", "--bitstream"], "--bitstream needs vivado on the PATH, .*"),
+    (["--board", "arty_a7", "--out", "model/weights.safetensors"],
+     "output directory must be new, empty or an earlier output, .*"),
+])
+def test_bad_input_is_one_sentence(run, workspace, monkeypatch, arguments, sentence):
+    monkeypatch.setenv("PATH", os.defpath)
+    before = sorted(workspace.iterdir())
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert re.fullmatch(f"error: {sentence}\n", err)
+    assert sorted(workspace.iterdir()) == before
+
+
+def test_a_foreign_directory_is_not_replaced(run, workspace):
+    (workspace / "precious").mkdir()
+    (workspace / "precious" / "thesis.tex").touch()
+    assert run("--board", "arty_a7", "--out", "precious")[0] == 2
+    assert (workspace / "precious" / "thesis.tex").exists()
+
+
+def test_what_does_not_fit_is_named_and_not_written(run, workspace, monkeypatch):
+    small = replace(boards.get("arty_a7"), resources=Usage(100, 10 ** 6, 50, 10 ** 6, 90))
+    monkeypatch.setattr(boards, "get", lambda name: small)
+    status, out, err = run(*SMALL, "--model", "model", "--out", "too_small")
+    assert status == 1
+    assert re.search(r"does not fit .*: [\d,]+ LUT over \(\S+ of 100\)\n$", err)
+    assert "LUT" in out
+    assert not (workspace / "too_small").exists()
+    assert leftovers(workspace) == []
+
+
+def fake_vivado(folder, body):
+    """An executable named vivado, first on the PATH."""
+    path = folder / "vivado"
+    path.write_text(f"#!{sys.executable}\nimport pathlib, sys\n{body}\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(("body", "expected"), [
+    ("assert 'top.tcl' in sys.argv; pathlib.Path('top.v').stat(); pathlib.Path('top.bit').touch()",
+     0),
+    ("pathlib.Path('vivado.log').write_text('licence'); sys.exit(1)", 1),
+], ids=["succeeds", "fails"])
+def test_bitstream_runs_vivado(run, workspace, tmp_path, monkeypatch, body, expected):
+    fake_vivado(tmp_path, body)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    out = f"bit{expected}"
+    status, _, err = run(*SMALL, "--model", "model", "--out", out, "--bitstream")
+    assert status == expected
+    assert (workspace / out / "top.bit").exists() == (expected == 0)
+    assert (workspace / out).exists() == (expected == 0)
+    assert ("vivado failed" in err) == (expected == 1)
+
+
+def test_the_shipped_accelerator_has_no_multiplier(tmp_path):
+    model = FixedPointModel.load(build.SHIPPED_MODEL)
+    program = compile_model(model, HardwareConfig.for_model(model))
+    (tmp_path / "top.v").write_text(accelerator_verilog(program))
+    report._run_yosys(tmp_path, "read_verilog top.v; hierarchy -check -top accelerator; proc; "
+                                "tee -q -o rtl.json stat -json")
+    statistics = json.loads((tmp_path / "rtl.json").read_text())
+    assert report.multipliers(statistics) == 0
+    assert sum("lane" in name for name in statistics["modules"]) >= 32   # it is all there
+
+
+@pytest.mark.slow
+def test_the_shipped_network_fits_the_a7_35t(run, workspace):
+    status, _, err = run("--board", "arty_a7", "--out", "shipped")
+    assert (status, err) == (0, "")
+    used = json.loads((workspace / "shipped" / "report.json").read_text())["used"]
+    assert used["dsp"] == 0
+    assert used["lut"] > 5000
