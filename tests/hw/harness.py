@@ -7,6 +7,7 @@ several concurrent testbenches can take pytest down with it on Python 3.11.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -38,13 +39,16 @@ def small_hardware(lanes: int = 8, banks: int = 2, spike_word: int = 4, neurons:
 
 
 def plain(value: Any) -> Any:
-    """Sampled Amaranth values as Python ones: structs as dictionaries, arrays as lists."""
+    """Sampled Amaranth values as Python ones: structs as dictionaries, arrays as lists.
+
+    Members of enumerations become numbers.
+    """
     if isinstance(value, data.Const):
         layout = value.shape()
         if isinstance(layout, data.ArrayLayout):
             return [plain(value[i]) for i in range(layout.length)]
         return {name: plain(value[name]) for name, _ in layout}
-    return value
+    return value.value if isinstance(value, Enum) else value
 
 
 def signed(value: int, width: int) -> int:

@@ -134,6 +134,7 @@ def test_nothing_in_nothing_out(words):
 SHAPES = {  # heads, channels, T, height, width
     "one-head-one-word": (1, 4, 2, 1, 9), "two-heads-in-a-word": (2, 4, 2, 3, 3),
     "four-heads-of-one-channel": (4, 4, 3, 1, 20), "two-words-of-two-heads": (4, 8, 2, 2, 4),
+    "two-heads-of-a-word": (2, 8, 2, 2, 5),
     "head-larger-than-a-word": (1, 8, 2, 2, 3), "two-heads-of-two-words": (2, 16, 1, 2, 3),
     "head-of-3-padded-to-4": (2, 6, 2, 3, 3), "head-of-6-padded-to-8": (2, 12, 2, 2, 2),
     "head-of-1-in-half-a-word": (2, 2, 3, 4, 4), "one-token": (1, 8, 4, 1, 1),

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hardware configurations: sizes that follow from a model, and the sentences about bad ones."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hw.config import HardwareConfig
+from hw.layout import plan_memory
+from hw.model import InputFormat
+from hw.network import Classifier, NetworkConfig, Output
+from tests.hw.harness import small_hardware
+from tests.hw.reference import conv, random_model, run
+
+NETWORK = NetworkConfig(16, 1, 2, 2, 1, 6, 5, 10, pool_stages=(False, False, False, True))
+MODEL, IMAGE = random_model(NETWORK)
+
+
+@pytest.mark.parametrize(("changes", "sentence"), [
+    ({"weight_bits": -1}, "weight_bits must be a non-negative integer, not -1"),
+    ({"acc_width": 1.5}, "acc_width must be a non-negative integer, not 1.5"),
+    ({"queue_depth": 1}, "queue_depth must be at least 2, not 1"),
+    ({"max_timesteps": 0}, "max_timesteps must be 1 to 16, not 0"),
+    ({"max_timesteps": 17}, "max_timesteps must be 1 to 16, not 17")])
+def test_bad_fields(changes, sentence):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        small_hardware(**changes)
+
+
+def test_json_and_back():
+    hardware = HardwareConfig.for_model(MODEL, 16, 4)
+    assert HardwareConfig.from_dict(json.loads(json.dumps(hardware.to_dict()))) == hardware
+
+
+@pytest.mark.parametrize("change", ["missing", "unknown", "no geometry", "unknown geometry"])
+def test_incomplete_dictionaries(change):
+    values = small_hardware().to_dict()
+    if change == "missing":
+        del values["acc_width"]
+    elif change == "unknown":
+        values["colour"] = 1
+    elif change == "no geometry":
+        del values["geometry"]
+    else:
+        values["geometry"] = {**values["geometry"], "colour": 1}
+    with pytest.raises(ValueError, match="^hardware configuration is incomplete: "):
+        HardwareConfig.from_dict(values)
+
+
+def test_depths_are_those_of_the_plan():
+    hardware = HardwareConfig.for_model(MODEL, 16, 4, neurons=4)
+    plan = plan_memory(NETWORK, hardware.geometry, MODEL.input.bits, MODEL.residual.width)
+    assert hardware.spike_words == plan.spike_words
+    assert hardware.residual_words == NETWORK.tokens * NETWORK.timesteps * 16 // 4
+    assert hardware.token_sum_words == 16 // 4
+    assert hardware.logit_words == 3
+    assert (hardware.weight_rows, hardware.param_rows) == (plan.weight_rows, plan.param_rows)
+    assert hardware.program_layers == len(NETWORK.layers())
+
+
+def test_features_follow_the_network():
+    events = replace(NETWORK, tau=1.5, static_input=False, timesteps=3, num_heads=1)
+    model, _ = random_model(events, input_format=InputFormat(3, True, 1.0, (0.0,), (1.0,)))
+    hardware = HardwareConfig.for_model(model, 8, 2)
+    assert (hardware.slow_tau, hardware.max_timesteps, hardware.input_width) == (True, 3, 3)
+    assert hardware.attention_lanes == 16 and hardware.geometry.spike_word == 8
+    assert not HardwareConfig.for_model(MODEL, 16, 4).slow_tau
+
+
+def fits(values, width):
+    return -(1 << width - 1) <= min(values) and max(values) < 1 << width - 1
+
+
+@pytest.mark.parametrize("classifier", [Classifier.AVGPOOL_FC, Classifier.SN_AVGPOOL_FC])
+@pytest.mark.parametrize("tau", [2.0, 1.5])
+@pytest.mark.parametrize("extreme", ["random", "all-lowest", "all-highest", "encoder", "head"])
+def test_widths_hold_every_sum(classifier, tau, extreme):
+    """The largest and smallest sums that any spikes can give, against the widths."""
+    model, _ = random_model(replace(NETWORK, classifier=classifier, tau=tau), 3)
+    if extreme.startswith("all"):
+        for tensors in model.tensors.values():
+            tensors.weight[:] = -128 if extreme == "all-lowest" else 127
+    elif extreme != "random":
+        # One layer with larger sums than all others.
+        for tensors in model.tensors.values():
+            tensors.weight[:] //= 32
+        model.tensors["head" if extreme == "head" else "patch_embed.block0"].weight[:] = -128
+    hardware = HardwareConfig.for_model(model, 16, 4)
+    planes = 1 << model.input.bits
+    for layer in model.network.layers():
+        if not layer.has_weights:
+            continue
+        tensors = model.tensors[layer.name]
+        flat = tensors.weight.astype(np.int64).reshape(layer.out_channels, -1)
+        low, high = np.minimum(flat, 0).sum(1), np.maximum(flat, 0).sum(1)
+        assert fits([*low, *high], hardware.acc_width), layer.name
+        scale = hardware.fraction
+        bias = tensors.bias << scale - tensors.bias_shift
+        if layer.output is Output.LOGITS:
+            times = (model.network.tokens * model.network.timesteps if classifier.spiking
+                     else 1 << hardware.token_sum_width - 1)
+            # Signed sums multiply both ends.
+            ends = [low * times, high * times] + ([] if classifier.spiking
+                                                  else [-low * times, -high * times])
+            assert fits(np.concatenate(ends), hardware.plane_width)
+            assert fits(np.concatenate([(e << scale) + bias for e in ends]),
+                        hardware.current_full_width)
+            continue
+        times = planes - 1 if layer.name == "patch_embed.block0" else 1
+        assert fits([*(low * times), *(high * times)], hardware.plane_width), layer.name
+        currents = [(end * times << scale) + bias for end in (low, high)]
+        assert fits(np.concatenate(currents), hardware.current_width), layer.name
+        assert fits(bias, hardware.param_width)
+        if layer.output is Output.SPIKES:
+            threshold = tensors.threshold << scale - tensors.bias_shift
+            assert fits(threshold, hardware.param_width)
+            # The lowest state comes from the lowest current for ever, the highest from just below
+            # the threshold.
+            gain, base = (1, 2) if tau == 2 else (2, 3)
+            lowest, v = 0, np.zeros_like(threshold)
+            for _ in range(40):
+                h = v + gain * np.minimum(currents[0], 0)
+                lowest, v = min(lowest, int(h.min())), h // base
+            highest = int((threshold // base + gain * np.maximum(currents[1], 0)).max())
+            assert fits([lowest, highest, *threshold], hardware.state_width), layer.name
+
+
+def test_reference_sums_stay_within_the_widths():
+    """The same from the other side: what really occurs on an image."""
+    hardware = HardwareConfig.for_model(MODEL, 16, 4)
+    sums = conv(MODEL.tensors["patch_embed.block0"].weight, IMAGE)
+    assert fits(sums.reshape(-1), hardware.plane_width)
+    values = {value.layer.name: value for value in run(MODEL, IMAGE)}
+    assert fits(values["head"].logits, hardware.current_full_width)
+    assert fits(values["block.0.mlp.mlp2"].residual.sum((0, 2, 3)), hardware.token_sum_width)

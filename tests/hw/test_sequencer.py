@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sequencer: instructions in order and over again, starts, reports and the cycle counter."""
+
+import pytest
+
+from hw.isa import Instruction, Op
+from hw.sequencer import Sequencer
+from tests.hw.harness import Bench, small_hardware
+
+HARDWARE = small_hardware()
+LAYOUT = Instruction(HARDWARE)
+# Numbers tell instructions apart; PLANES reports nothing, as a part of the classifier's layer.
+PROGRAM = [
+    {"op": Op.LOAD, "height": 3, "timesteps": 2},
+    {"op": Op.CONV, "layer": 0, "height": 7, "report": 1, "logit_shift": 5},
+    {"op": Op.ATTENTION, "layer": 1, "height": 9, "report": 1, "head_dim": 11},
+    {"op": Op.PLANES, "layer": 2, "height": 2},
+    {"op": Op.CONV, "layer": 2, "height": 1, "report": 1},
+    {"op": Op.END, "outputs": 10, "counters": 3}]
+
+
+def run_program(durations, passes=2, program=PROGRAM):
+    """(start's cycle, start, instruction) and (done's cycle, report, clear, cycles) of each."""
+    words = [word for fields in program for word in LAYOUT.encode(fields)]
+    bench = Bench(dut := Sequencer(HARDWARE, words))
+
+    async def units(ctx):
+        for i in range(passes * len(program)):
+            await ctx.tick().until(dut.start != 0)
+            await ctx.tick().repeat(durations[i % len(durations)])
+            ctx.set(dut.done, 1)
+            await ctx.tick()
+            ctx.set(dut.done, 0)
+    bench.sim.add_testbench(units)
+    starts = bench.record(dut.start != 0, dut.start, dut.instruction)
+    ends = bench.record(dut.done, dut.report, dut.clear, dut.cycles, dut.instruction)
+    strays = bench.record((dut.report | dut.clear) & ~dut.done)
+    bench.run(extra=LAYOUT.words + 8)
+    assert not strays
+    return starts, ends
+
+
+@pytest.mark.parametrize("durations", [(1,), (5,), (1, 9, 30, 2, 4)], ids=["shortest", "5", "mixed"])
+def test_program_runs_in_order_and_again(durations):
+    starts, ends = run_program(durations)
+    assert len(starts) == 2 * len(PROGRAM) + 1
+    for i, (_, start, instruction) in enumerate(starts):
+        fields = PROGRAM[i % len(PROGRAM)]
+        assert start == 1 << fields["op"].value
+        assert {name: instruction[name] for name in fields} == {
+            name: getattr(value, "value", value) for name, value in fields.items()}
+        assert not any(instruction[name] for name, _ in LAYOUT if name not in fields)
+    # The instruction is the same from start to done.
+    for (_, _, at_start), (*_, at_end) in zip(starts, ends):
+        assert at_start == at_end
+
+
+def test_report_and_clear():
+    _, ends = run_program((3,))
+    assert [(report, clear) for _, report, clear, _, _ in ends] == 2 * [
+        (0, 1), (1, 1), (1, 1), (0, 0), (1, 1), (0, 0)]
+
+
+def test_cycles_run_from_the_end_of_what_was_counted_before():
+    """From Load's end, or the last report; Planes and the classifier are one count."""
+    _, ends = run_program((4, 7, 2))
+    for index, since in ((1, 0), (2, 1), (4, 2)):
+        assert ends[index][3] == ends[index][0] - ends[since][0] - 1
+    # The next pass starts anew although End did not clear.
+    assert ends[7][3] == ends[7][0] - ends[6][0] - 1
+
+
+def test_fetch_takes_two_cycles_more_than_words():
+    starts, ends = run_program((3,))
+    for (start, *_), (end, *_) in zip(starts[1:], ends):
+        assert start - end == LAYOUT.words + 2
