@@ -9,10 +9,10 @@ first, the bits above input_width ignored.  From it: every output word as 8 byte
 from typing import Any
 
 from amaranth import Cat, Elaboratable, Module, Signal, unsigned
+from amaranth.build.run import BuildPlan
 from amaranth.lib import io, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
-from amaranth.vendor import XilinxPlatform
 
 from boards.base import Board
 from boards.uart import Receiver, Transmitter, divisor_for
@@ -155,7 +155,11 @@ class BoardTop(Elaboratable):
         return m
 
 
-def board_design(board: Board, core: Any, input_width: int,
-                 baud: int = BAUD) -> tuple[XilinxPlatform, BoardTop]:
-    """A new platform and what to build on it: `platform.build(design, do_build=False)`."""
-    return board.platform(), BoardTop(core, input_width, board, baud)
+def build_plan(board: Board, core: Any, input_width: int, baud: int = BAUD,
+               name: str = "top") -> BuildPlan:
+    """The files that build `BoardTop` for the board: Verilog, XDC, Vivado script; no tool is run.
+
+    They are the same wherever the sources lie: no paths of this machine in the Verilog.
+    """
+    return board.platform().build(BoardTop(core, input_width, board, baud), name=name,
+                                  do_build=False, emit_src=False)

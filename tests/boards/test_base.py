@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A board's data: what it takes, and what it refuses."""
+
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from boards.base import Board, Resources
+
+RESOURCES = Resources(lut=8, ff=16, ramb36=0, carry4=2, dsp=0)
+BOARD = Board("toy", "xc7a1", RESOURCES, 12, platform=list)
+
+
+def test_frozen():
+    with pytest.raises(FrozenInstanceError):
+        BOARD.name = "other"
+
+
+@pytest.mark.parametrize("mhz, hz", [(12, 12_000_000), (33.333333, 33_333_333), (0.032768, 32_768)])
+def test_clock_in_hertz(mhz, hz):
+    assert replace(BOARD, clock_mhz=mhz).clock_hz == hz
+
+
+@pytest.mark.parametrize("mhz", [0, -1, float("nan")])
+def test_clock_must_tick(mhz):
+    with pytest.raises(ValueError, match=rf"^clock_mhz must be positive, not {mhz!r}$"):
+        replace(BOARD, clock_mhz=mhz)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "7series", "a/b"])
+def test_name_must_suit_a_folder_and_a_module(name):
+    with pytest.raises(ValueError, match=rf"^board name must be a Python identifier, not {name!r}"):
+        replace(BOARD, name=name)
+
+
+@pytest.mark.parametrize("field", ["lut", "ff", "ramb36", "carry4", "dsp"])
+@pytest.mark.parametrize("value", [-1, 1.5, None])
+def test_resources_are_counts(field, value):
+    with pytest.raises(ValueError,
+                       match=rf"^{field} must be a non-negative integer, not {value!r}$"):
+        replace(RESOURCES, **{field: value})

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The registry of boards."""
+
+import pytest
+
+import boards
+
+
+def test_names():
+    assert boards.NAMES == ("arty_a7", "arty_a7_100")
+
+
+@pytest.mark.parametrize("name", boards.NAMES)
+def test_a_board_has_its_name(name):
+    assert boards.get(name).name == name
+
+
+@pytest.mark.parametrize("name", ["foo", "", "ARTY_A7", None])
+def test_unknown_board(name):
+    with pytest.raises(ValueError,
+                       match=rf"^board must be one of arty_a7, arty_a7_100, not {name!r}$"):
+        boards.get(name)
