@@ -7,9 +7,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.current import AC_BITS
 from hw.dispatch import find_first
-from hw.isa import Instruction
+from hw.isa import TALLY_BITS, Instruction
 from hw.spike_memory import SpikeRead, SpikeWrite
 
 # Any sum of 8 or more fires and resets whatever the state (tau 2; 6 would do for tau 1.5), so
@@ -217,7 +216,7 @@ class Attention(wiring.Component):
         super().__init__({
             "instruction": In(Instruction(hardware)), "start": In(1), "clear": In(1),
             "read": Out(SpikeRead(hardware)), "write": Out(SpikeWrite(hardware)),
-            "done": Out(1), "acs": Out(AC_BITS),
+            "done": Out(1), "acs": Out(TALLY_BITS),
             "position": Out(16), "timestep": Out(4),
             "word": Out(Instruction(hardware)["source_base"].shape),
         })
@@ -253,7 +252,8 @@ class Attention(wiring.Component):
         word, address = Signal(range(words)), Signal.like(ins.target_base)
         m.d.comb += [
             self.write.half.eq(ins.target_half), self.write.address.eq(address + word),
-            self.write.data.eq(lif.spikes.word_select(word, word_bits)),
+            self.write.data.eq(lif.spikes.bit_select(word << word_bits.bit_length() - 1,
+                                                     word_bits)),
             self.position.eq(entry.position), self.timestep.eq(entry.timestep),
             self.word.eq(group + word),
         ]

@@ -18,8 +18,10 @@ from hw.accelerator import Accelerator
 from hw.compiler import Program, compile_model
 from hw.config import HardwareConfig
 from hw.generate import accelerator_verilog
+from hw.layout import DEFAULT_BANKS, DEFAULT_LANES
 from hw.model import (
     MANIFEST,
+    SHIPPED_MODEL,
     WEIGHTS,
     FixedPointModel,
     check_output,
@@ -37,7 +39,6 @@ from hw.report import (
     synthesize,
 )
 
-SHIPPED_MODEL = Path(__file__).parent / "models" / "digits"
 CACHE = Path("build") / "cache"
 TOP = "top"
 
@@ -52,10 +53,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--board", required=True, metavar="NAME", help=", ".join(boards.NAMES))
     parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, metavar="DIR",
                         help="model directory of python -m quantize (the shipped digits network)")
-    parser.add_argument("--lanes", type=int, default=32, metavar="N",
-                        help="output channels that accumulate at once (32)")
-    parser.add_argument("--banks", type=int, default=4, metavar="N",
-                        help="spikes that each lane adds per cycle (4)")
+    parser.add_argument("--lanes", type=int, default=DEFAULT_LANES, metavar="N",
+                        help="output channels that accumulate at once (%(default)s)")
+    parser.add_argument("--banks", type=int, default=DEFAULT_BANKS, metavar="N",
+                        help="spikes that each lane adds per cycle (%(default)s)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="output (build/BOARD)")
     parser.add_argument("--bitstream", action="store_true",
                         help="run Vivado, which must be on the PATH")

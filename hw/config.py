@@ -6,7 +6,15 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from hw.bounds import layer_bounds, signed_width
-from hw.layout import Geometry, MemoryPlan, padded_head_dim, plan_memory, token_sum_width
+from hw.layout import (
+    DEFAULT_BANKS,
+    DEFAULT_LANES,
+    Geometry,
+    MemoryPlan,
+    padded_head_dim,
+    plan_memory,
+    token_sum_width,
+)
 from hw.model import FixedPointModel
 from hw.network import Output
 
@@ -77,8 +85,8 @@ class HardwareConfig:
             raise ValueError(f"max_timesteps must be 1 to 16, not {self.max_timesteps!r}")
 
     @classmethod
-    def for_model(cls, model: FixedPointModel, lanes: int = 32, banks: int = 4,
-                  spike_word: int | None = None, neurons: int | None = None) -> "HardwareConfig":
+    def for_model(cls, model: FixedPointModel, lanes: int = DEFAULT_LANES,
+                  banks: int = DEFAULT_BANKS, spike_word: int | None = None, neurons: int | None = None) -> "HardwareConfig":
         """The smallest hardware that holds `model` with its weights on chip.
 
         Raises ValueError for a geometry that cannot be built.

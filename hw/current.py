@@ -10,9 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
 from hw.drain import SumBeat, Tag
-from hw.isa import Emit, Instruction, bits_for
-
-AC_BITS = 40
+from hw.isa import TALLY_BITS, Emit, Instruction, bits_for
 
 
 class Param(data.StructLayout):
@@ -62,7 +60,7 @@ class Current(wiring.Component):
             "instruction": In(Instruction(hardware)), "clear": In(1),
             "i": In(stream.Signature(SumBeat(hardware), always_ready=True)),
             "o": Out(stream.Signature(CurrentBeat(hardware), always_ready=True)),
-            "acs": Out(AC_BITS),
+            "acs": Out(TALLY_BITS),
         })
 
     def elaborate(self, platform):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drain: from finished sums of all lanes to beats of a few neurons, each knowing where it goes."""
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Array, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -117,11 +117,13 @@ class Drain(wiring.Component):
             tag.column.eq(ins.pool & x[0] & ~x_last), tag.row.eq(ins.pool & y[0] & ~y_last),
             tag.position.eq(position), tag.timestep.eq(timestep),
         ]
-        slots = data.ArrayLayout(data.ArrayLayout(signed(self._hardware.acc_width),
-                                                  geometry.neurons), geometry.beats)
+        # An Array is a multiplexer; indexing the layout itself would multiply by its stride.
+        size = self.o.payload.values.as_value().shape().width
+        slots = Array(beat_values.as_value()[beat * size:(beat + 1) * size]
+                      for beat in range(geometry.beats))
         m.d.sync += [
             self.o.valid.eq(sending), self.o.payload.tag.eq(tag),
-            self.o.payload.values.eq(data.View(slots, beat_values.as_value())[tag.beat]),
+            self.o.payload.values.eq(slots[tag.beat]),
             self.o.payload.events.eq(Mux(again, 0, self.i.payload.events)),
         ]
 

@@ -8,9 +8,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.current import AC_BITS, Current, CurrentBeat
+from hw.current import Current, CurrentBeat
 from hw.drain import Drain
-from hw.isa import Emit, Instruction
+from hw.isa import TALLY_BITS, Emit, Instruction
 from hw.lanes import Sums
 from hw.lif import LIF
 from hw.pool import Pack, Pool, SpikeWord
@@ -39,7 +39,7 @@ class Finish(wiring.Component):
             "logits": Out(stream.Signature(CurrentBeat(hardware), always_ready=True)),
             "residuals": Out(stream.Signature(NeuronBeat(hardware), always_ready=True)),
             "spikes": Out(stream.Signature(SpikeWord(hardware), always_ready=True)),
-            "done": Out(1), "acs": Out(AC_BITS), "saturations": Out(AC_BITS),
+            "done": Out(1), "acs": Out(TALLY_BITS), "saturations": Out(TALLY_BITS),
         })
 
     def elaborate(self, platform):

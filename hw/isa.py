@@ -15,6 +15,7 @@ from hw.config import HardwareConfig
 
 WORD_BITS = 32
 SIZE_BITS = 10      # heights and widths: up to 1023
+TALLY_BITS = 40     # per-layer counters: ACs, cycles, saturations
 STEP_BITS = 10      # timesteps x bit planes
 
 
@@ -78,7 +79,7 @@ class Instruction(data.StructLayout):
             "row_stride": address, "height": size, "width": size, "kernel3": 1,
             "weight_base": row, "tap_stride": row, "row_tap_stride": row, "tile_stride": row,
             "planes": step, "signed_input": 1, "timesteps": 5, "repeat": 1, "accumulate": 1,
-            "tiles": 10, "last_beats": beats, "interval": 10, "last_interval": 10,
+            "tiles": 10, "last_beats": beats, "interval": 12, "last_interval": 12,
             "emit": Emit, "fire": 1, "add_residual": 1, "token_sum": 1, "param_base": params,
             "residual_stride": 10, "slow_tau": 1,
             "target_half": 1, "target_base": address, "target_words": address,

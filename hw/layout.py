@@ -14,6 +14,9 @@ from math import ceil
 
 from hw.network import Kind, Layer, NetworkConfig, Output
 
+# What the commands build unless told otherwise: the shipped network on the smallest Arty A7.
+DEFAULT_LANES, DEFAULT_BANKS = 32, 4
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -49,7 +52,7 @@ class Geometry:
                                  f"not {getattr(self, name)!r}")
 
     @classmethod
-    def for_lanes(cls, lanes: int, banks: int = 4, spike_word: int | None = None,
+    def for_lanes(cls, lanes: int, banks: int = DEFAULT_BANKS, spike_word: int | None = None,
                   neurons: int | None = None) -> "Geometry":
         """Choose words of at most 32 channels and a finish pipeline of at most 8 lanes."""
         for name, value in (("lanes", lanes), ("banks", banks)):

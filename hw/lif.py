@@ -33,9 +33,10 @@ def third(value):
     # (-1 + 3) below a quotient of all ones.
     remainder, result = Cat(0, sign)[:2], []
     for position in reversed(range(0, width, 4)):
+        # Not word_select, which Amaranth turns into a multiplication by the word's width.
         index = Cat(digits[position:position + 4], remainder)
-        result.insert(0, quotients.word_select(index, 4))
-        remainder = remainders.word_select(index, 2)
+        result.insert(0, quotients.bit_select(index << 2, 4))
+        remainder = remainders.bit_select(index << 1, 2)
     return Cat(*result, sign).as_signed()[:len(value) - 1].as_signed()
 
 

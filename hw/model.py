@@ -26,6 +26,7 @@ MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 SAMPLES = "samples.safetensors"
 WEIGHT_BITS = (8, 6, 4)
+SHIPPED_MODEL = Path(__file__).parent / "models" / "digits"
 
 
 @dataclass(frozen=True)

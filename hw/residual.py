@@ -7,9 +7,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.current import AC_BITS, CurrentBeat
+from hw.current import CurrentBeat
 from hw.drain import Tag
-from hw.isa import Emit, Instruction
+from hw.isa import TALLY_BITS, Emit, Instruction
 
 
 class NeuronBeat(data.StructLayout):
@@ -43,7 +43,7 @@ class Residual(wiring.Component):
             "instruction": In(Instruction(hardware)), "clear": In(1),
             "i": In(stream.Signature(CurrentBeat(hardware), always_ready=True)),
             "o": Out(stream.Signature(NeuronBeat(hardware), always_ready=True)),
-            "saturations": Out(AC_BITS),
+            "saturations": Out(TALLY_BITS),
         })
 
     def elaborate(self, platform):

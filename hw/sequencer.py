@@ -9,9 +9,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.isa import WORD_BITS, Instruction, Op
-
-CYCLE_BITS = 40
+from hw.isa import TALLY_BITS, WORD_BITS, Instruction, Op
 
 
 class Sequencer(wiring.Component):
@@ -29,7 +27,7 @@ class Sequencer(wiring.Component):
         self._layout, self._program = Instruction(hardware), program
         super().__init__({
             "instruction": Out(self._layout), "start": Out(len(Op)), "done": In(1),
-            "report": Out(1), "clear": Out(1), "cycles": Out(CYCLE_BITS),
+            "report": Out(1), "clear": Out(1), "cycles": Out(TALLY_BITS),
         })
 
     def elaborate(self, platform):

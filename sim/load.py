@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-import hw
 from hw.compiler import Program, compile_model
 from hw.config import HardwareConfig
-from hw.model import FixedPointModel, Samples
-
-SHIPPED_MODEL = Path(hw.__file__).parent / "models" / "digits"
+from hw.layout import DEFAULT_BANKS, DEFAULT_LANES
+from hw.model import SHIPPED_MODEL, FixedPointModel, Samples
 
 
 @dataclass(frozen=True)
@@ -30,10 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="model directory (default: the shipped digits network)")
     parser.add_argument("--samples", type=positive, default=1, metavar="N",
                         help="held-out images of the model directory to run (default: 1)")
-    parser.add_argument("--lanes", type=positive, default=32, metavar="N",
-                        help="output channels that accumulate at once (default: 32)")
-    parser.add_argument("--banks", type=positive, default=4, metavar="N",
-                        help="events that a lane adds per cycle (default: 4)")
+    parser.add_argument("--lanes", type=positive, default=DEFAULT_LANES, metavar="N",
+                        help="output channels that accumulate at once (default: %(default)s)")
+    parser.add_argument("--banks", type=positive, default=DEFAULT_BANKS, metavar="N",
+                        help="events that a lane adds per cycle (default: %(default)s)")
     parser.add_argument("--gaps", type=positive, metavar="SEED",
                         help="pseudo-random pauses at the input and output streams")
 
