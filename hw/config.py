@@ -86,7 +86,8 @@ class HardwareConfig:
 
     @classmethod
     def for_model(cls, model: FixedPointModel, lanes: int = DEFAULT_LANES,
-                  banks: int = DEFAULT_BANKS, spike_word: int | None = None, neurons: int | None = None) -> "HardwareConfig":
+                  banks: int = DEFAULT_BANKS, spike_word: int | None = None,
+                  neurons: int | None = None) -> "HardwareConfig":
         """The smallest hardware that holds `model` with its weights on chip.
 
         Raises ValueError for a geometry that cannot be built.
