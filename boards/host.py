@@ -16,12 +16,10 @@ from types import TracebackType
 
 import numpy as np
 
-import hw
 from boards.top import BAUD, WORD_BYTES
-from hw.model import FixedPointModel, Samples
+from hw.model import SHIPPED_MODEL, FixedPointModel, Samples
 from hw.network import NetworkConfig
 
-SHIPPED_MODEL = Path(hw.__file__).parent / "models" / "digits"
 COUNTERS = 3  # ac, cycles, saturations
 COUNTER_BITS = 48  # more than any counter of the accelerator has
 MAX_TIMEOUT = 3600

@@ -13,10 +13,10 @@ import pytest
 
 from boards import host
 from boards.host import LinkError, SerialPort, answer_size, decode, encode
-from hw.model import FixedPointModel, Samples
+from hw.model import SHIPPED_MODEL, FixedPointModel, Samples
 
-MODEL = FixedPointModel.load(host.SHIPPED_MODEL)
-SAMPLES = Samples.load(host.SHIPPED_MODEL)
+MODEL = FixedPointModel.load(SHIPPED_MODEL)
+SAMPLES = Samples.load(SHIPPED_MODEL)
 NETWORK = MODEL.network
 LAYERS = len(NETWORK.layers())
 REQUEST = NETWORK.in_channels * NETWORK.image_height * NETWORK.image_width
