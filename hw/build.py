@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def write_sources(folder: Path, program: Program, board: Any) -> None:
     """Verilog of core and board, constraints, Vivado script and memory images."""
-    from boards.top import BoardTop
+    from boards.top import build_plan
 
     hardware = program.hardware
     (folder / "accelerator.v").write_text(accelerator_verilog(program))
@@ -128,8 +128,7 @@ def write_sources(folder: Path, program: Program, board: Any) -> None:
     for name, text in program.images().items():
         (images / name).write_text(text)
     core = Accelerator(hardware, program.memory)
-    plan = board.platform().build(BoardTop(core, hardware.input_width, board), name=TOP,
-                                  do_build=False)
+    plan = build_plan(board, core, hardware.input_width, name=TOP)
     plan.extract(folder)
 
 

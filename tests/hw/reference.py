@@ -102,7 +102,7 @@ def ones_in_planes(values: np.ndarray, width: int) -> np.ndarray:
 def run(model: FixedPointModel, x: np.ndarray, calibrate=None) -> list[Values]:
     """One inference: x raw integers [C, H, W], or [T, C, H, W] for events.
 
-    calibrate(layer, tensors, current) may change the thresholds before a LIF uses them.
+    calibrate(layer, tensors, current) may change all three before a LIF uses them.
     """
     network, T = model.network, model.network.timesteps
     source = residual = None
@@ -156,9 +156,12 @@ def run(model: FixedPointModel, x: np.ndarray, calibrate=None) -> list[Values]:
 
 def random_model(network: NetworkConfig, seed: int = 0, bits: int = 8,
                  input_format: InputFormat | None = None, residual_width: int = 16,
-                 density: float = 0.2) -> tuple[FixedPointModel, np.ndarray]:
+                 density: float = 0.2, branch_density: float = 0.6,
+                 shrink_all_but: str = "") -> tuple[FixedPointModel, np.ndarray]:
     """A model with random integers whose LIFs fire at about `density`, and an input for it.
 
+    branch_density: of q, k and v; attention multiplies three of them
+    shrink_all_but: the weights of all layers but this one are small, so that it has the widest sums
     Thresholds come from that input, since with arbitrary ones no spike gets past the second LIF.
     """
     rng = np.random.default_rng(seed)
@@ -168,6 +171,8 @@ def random_model(network: NetworkConfig, seed: int = 0, bits: int = 8,
             limit = 1 << bits - 1
             shape = (layer.out_channels, layer.in_channels, layer.kernel, layer.kernel)
             is_residual = layer.output is Output.RESIDUAL
+            if shrink_all_but and layer.name != shrink_all_but:
+                limit = 4
             tensors[layer.name] = LayerTensors(
                 weight=rng.integers(-limit, limit, shape).astype(np.int8),
                 bias=rng.integers(-200, 200, layer.out_channels),
@@ -179,9 +184,18 @@ def random_model(network: NetworkConfig, seed: int = 0, bits: int = 8,
     model = FixedPointModel(network, bits, fmt, ResidualFormat(residual_width, 4), tensors)
 
     def calibrate(layer: Layer, tensors: LayerTensors, current: np.ndarray) -> None:
-        # Attention multiplies three densities, so its inputs need more for a living output.
-        wanted = 0.6 if layer.name.rpartition(".")[2] in ("q", "k", "v") else density
-        level = np.quantile(current * 1.5, 1 - wanted, axis=(0, 2, 3))
+        is_branch = layer.name.rpartition(".")[2] in ("q", "k", "v")
+        wanted = branch_density if is_branch else density
+        if layer.output is Output.SPIKES:
+            # Moved to where thresholds above zero can be reached: each channel by its own values,
+            # but all together where a channel has a single value.
+            axes = (0, 2, 3) if current[:, 0].size > 1 else (0, 1, 2, 3)
+            center = np.broadcast_to(np.quantile(current, 0.9 - wanted, axis=axes),
+                                     len(tensors.bias)).astype(np.int64)
+            tensors.bias[:] -= center
+            current -= center[:, None, None]
+        level = np.quantile(current * (1.5 if network.timesteps > 1 else 1), 1 - wanted,
+                            axis=(0, 2, 3))
         tensors.threshold[:] = np.maximum(1, level).astype(np.int64)
 
     shape = (network.in_channels, network.image_height, network.image_width)

@@ -46,7 +46,7 @@ def test_incomplete_dictionaries(change):
         del values["geometry"]
     else:
         values["geometry"] = {**values["geometry"], "colour": 1}
-    with pytest.raises(ValueError, match="^hardware configuration is incomplete: "):
+    with pytest.raises(ValueError, match=r"^hardware configuration is incomplete: "):
         HardwareConfig.from_dict(values)
 
 

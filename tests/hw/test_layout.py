@@ -64,7 +64,7 @@ def test_depths_are_just_enough(net, geometry):
     maps = [plan.input, *(layer.destination for layer in plan.layers if layer.destination)]
     maps += [plan.planes] if plan.planes is not None else []
     for half in (0, 1):
-        assert plan.spike_words[half] == max((m.base + m.size for m in maps if m.half == half))
+        assert plan.spike_words[half] == max(m.base + m.size for m in maps if m.half == half)
 
 
 @every_plan

@@ -40,7 +40,8 @@ def run_program(durations, passes=2, program=PROGRAM):
     return starts, ends
 
 
-@pytest.mark.parametrize("durations", [(1,), (5,), (1, 9, 30, 2, 4)], ids=["shortest", "5", "mixed"])
+@pytest.mark.parametrize("durations", [(1,), (5,), (1, 9, 30, 2, 4)],
+                         ids=["shortest", "5", "mixed"])
 def test_program_runs_in_order_and_again(durations):
     starts, ends = run_program(durations)
     assert len(starts) == 2 * len(PROGRAM) + 1

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiler: memory images hold the model, and hardware that does not fit is refused by name."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hw.compiler import compile_model
+from hw.config import MIN_INTERVAL, POOL_WINDOWS, HardwareConfig
+from hw.current import Param, ParamRow
+from hw.drain import repeat_interval
+from hw.isa import WORD_BITS, Emit, Instruction, Op
+from hw.model import InputFormat
+from hw.network import Classifier, Kind, NetworkConfig, Output
+from tests.hw.harness import signed
+from tests.hw.reference import random_model
+
+NETWORKS = {
+    "static": NetworkConfig(16, 1, 2, 2, 1, 6, 6, 10, pool_stages=(False, False, False, True)),
+    "padded-heads": NetworkConfig(24, 2, 4, 2, 3, 5, 4, 5, mlp_ratio=2.0),
+    "events": NetworkConfig(16, 1, 2, 3, 2, 5, 5, 3, tau=1.5, static_input=False),
+    "spiking-head": NetworkConfig(16, 1, 1, 2, 1, 4, 4, 20,
+                                  classifier=Classifier.SN_AVGPOOL_FC)}
+
+
+def compiled(name, lanes=16, banks=4, **kwargs):
+    model, _ = random_model(NETWORKS[name], **kwargs)
+    return compile_model(model, HardwareConfig.for_model(model, lanes, banks))
+
+
+every_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+def decode(program):
+    """The program memory as dictionaries again."""
+    layout = Instruction(program.hardware)
+    words = program.memory.program
+    assert len(words) % layout.words == 0
+    instructions = []
+    for first in range(0, len(words), layout.words):
+        packed = sum(word << WORD_BITS * i
+                     for i, word in enumerate(words[first:first + layout.words]))
+        instructions.append({name: packed >> f.offset & (1 << f.width) - 1 for name, f in layout})
+    return instructions
+
+
+@every_network
+@pytest.mark.parametrize(("lanes", "banks", "bits"), [(16, 4, 8), (8, 1, 4), (32, 16, 6)])
+def test_every_weight_is_in_its_place(name, lanes, banks, bits):
+    """Read the banks as Gather and Dispatch address them, and find the model's tensors."""
+    program = compiled(name, lanes, banks, bits=bits)
+    banks_rows = program.memory.weights
+    assert len(banks_rows) == banks
+    assert all(rows[0] == 0 for rows in banks_rows), "row 0 is what idle banks add"
+    assert {len(rows) for rows in banks_rows} == {program.hardware.weight_rows}
+    for plan in program.plan.layers:
+        if not plan.layer.has_weights:
+            continue
+        weight = program.model.tensors[plan.layer.name].weight
+        kernel, inputs = plan.layer.kernel, plan.sources[0].channels
+        got, padding = np.full(weight.shape, 999), 0
+        for tile in range(plan.tiles):
+            for tap in range(kernel ** 2):
+                base = plan.weight_base + (tile * kernel ** 2 + tap) * plan.rows_per_tap
+                for stored in range(plan.rows_per_tap * banks):
+                    row = banks_rows[stored % banks][base + stored // banks]
+                    source = inputs[stored] if stored < len(inputs) else -1
+                    for lane in range(lanes):
+                        value = signed(row >> lane * bits, bits)
+                        out = tile * lanes + lane
+                        out = plan.out_channels[out] if out < len(plan.out_channels) else -1
+                        if source < 0 or out < 0:
+                            padding += value != 0
+                        else:
+                            got[out, source, tap // kernel, tap % kernel] = value
+        assert (got == weight).all(), plan.layer.name
+        assert padding == 0, plan.layer.name
+
+
+@every_network
+def test_every_parameter_is_in_its_place(name):
+    program = compiled(name)
+    hardware, width = program.hardware, program.hardware.param_width
+    layout, row_layout = Param(hardware), ParamRow(hardware)
+    neurons = hardware.geometry.neurons
+    assert len(program.memory.params) == hardware.param_rows
+    for plan in program.plan.layers:
+        if not plan.layer.has_weights:
+            continue
+        tensors = program.model.tensors[plan.layer.name]
+        scale = hardware.fraction - tensors.bias_shift
+        beats = (plan.tiles - 1) * hardware.geometry.beats + plan.last_beats
+        seen = set()
+        for beat in range(beats):
+            row = program.memory.params[plan.param_base + beat]
+            channels = [plan.out_channels[c] if c < len(plan.out_channels) else -1
+                        for c in range(beat * neurons, (beat + 1) * neurons)]
+            real = row >> row_layout["real"].offset
+            assert real == sum(c >= 0 for c in channels)
+            for i, channel in enumerate(channels):
+                field = row >> row_layout["params"].offset + i * layout.size
+                bias = signed(field >> layout["bias"].offset, width)
+                threshold = signed(field >> layout["threshold"].offset, width)
+                shift = field >> layout["shift"].offset & (1 << hardware.shift_width) - 1
+                if channel < 0:
+                    # It must stay silent for a sum of zero: the largest threshold there is.
+                    assert (bias, threshold) == (0, (1 << width - 1) - 1)
+                    continue
+                seen.add(channel)
+                expected = int(tensors.bias[channel]) << scale
+                if plan.layer.output is Output.LOGITS:
+                    assert threshold << width | bias & (1 << width) - 1 == expected
+                    continue
+                assert bias == expected
+                if tensors.threshold is not None:
+                    on_grid = int(tensors.threshold[channel])
+                    on_grid <<= scale if plan.layer.output is Output.SPIKES else 0
+                    assert threshold == on_grid
+                if tensors.shift is not None:
+                    assert shift == int(tensors.shift[channel]) + scale + hardware.shift_left
+        assert seen == set(range(plan.layer.out_channels))
+
+
+@every_network
+def test_program(name):
+    program = compiled(name)
+    network, geometry = program.model.network, program.hardware.geometry
+    instructions = decode(program)
+    ops = [Op(values["op"]) for values in instructions]
+    layers = [(layer, values) for layer, values in zip(
+        network.layers(), [v for v in instructions if v["report"]], strict=True)]
+    middle = [Op.ATTENTION if layer.kind is Kind.ATTENTION else Op.CONV for layer, _ in layers]
+    planes = [] if network.classifier.spiking else [Op.PLANES]
+    assert ops == [Op.LOAD, *middle[:-1], *planes, middle[-1], Op.END]
+    assert (instructions[-1]["outputs"], instructions[-1]["counters"]) == (
+        network.num_classes, len(layers))
+    emits = {Output.SPIKES: Emit.SPIKES, Output.RESIDUAL: Emit.RESIDUAL,
+             Output.LOGITS: Emit.LOGITS}
+    for i, (layer, values) in enumerate(layers):
+        assert values["layer"] == i
+        if layer.kind is Kind.ATTENTION:
+            continue
+        assert values["emit"] == emits[layer.output].value
+        assert values["fire"] == bool(layer.lif) and values["pool"] == layer.pool
+        assert values["add_residual"] == layer.adds
+        assert values["token_sum"] == (layer.output is Output.RESIDUAL and not layer.lif)
+        # What the units behind the lanes need between groups.
+        least = max(geometry.beats, MIN_INTERVAL)
+        if layer.pool:
+            least = max(least, POOL_WINDOWS * geometry.lanes // geometry.spike_word)
+        assert values["interval"] >= least
+        repeats = layer.kind is Kind.ENCODER and network.static_input
+        assert values["repeat"] == repeats
+        if repeats:
+            assert values["last_interval"] >= network.timesteps * repeat_interval(
+                geometry.beats, values["interval"])
+        else:
+            assert values["last_interval"] == values["interval"]
+
+
+def test_signed_planes():
+    """The sign plane subtracts for signed inputs, and always in the classifier's sums."""
+    for is_signed in (False, True):
+        fmt = InputFormat(4, is_signed, 1.0, (0.0,), (1.0,))
+        instructions = decode(compiled("static", input_format=fmt))
+        encoder, = (v for v in instructions if v["op"] == Op.CONV.value and v["layer"] == 0)
+        assert (encoder["signed_input"], encoder["planes"]) == (is_signed, 4)
+        assert instructions[-2]["signed_input"] == 1
+        assert [v["signed_input"] for v in instructions].count(1) == 1 + is_signed
+
+
+def test_images_are_readmemh_text():
+    program = compiled("static", lanes=16, banks=4)
+    images = program.images()
+    assert set(images) == {"program.hex", "params.hex", *(f"weights{n}.hex" for n in range(4))}
+    for name, rows in (("program", program.memory.program), ("params", program.memory.params),
+                       ("weights2", program.memory.weights[2])):
+        lines = images[f"{name}.hex"].splitlines()
+        assert [int(line, 16) for line in lines] == list(rows)
+        assert len({len(line) for line in lines}) == 1
+    assert len(images["weights0.hex"].splitlines()[0]) == 16 * 8 // 4
+
+
+@every_network
+def test_traces_name_every_channel(name):
+    program = compiled(name)
+    word = program.hardware.geometry.spike_word
+    for i, trace in enumerate(program.traces):
+        assert (trace.index, trace.layer) == (i, program.model.network.layers()[i])
+        assert len(trace.channels) % word == 0
+        assert sorted(trace.channels[trace.channels >= 0]) == list(
+            range(trace.layer.out_channels))
+
+
+SMALLER = ("residual_words", "token_sum_words", "logit_words", "weight_rows", "param_rows",
+           "program_layers", "max_timesteps", "acc_width", "plane_width", "current_width",
+           "state_width", "param_width", "shift_width", "token_sum_width")
+
+
+@pytest.mark.parametrize("name", SMALLER)
+def test_too_small_is_refused_by_name(name):
+    model, _ = random_model(NETWORKS["static"])
+    hardware = HardwareConfig.for_model(model, 16, 4)
+    needed = getattr(hardware, name)
+    small = replace(hardware, **{name: needed - 1})
+    sentence = f"hardware {name} must be at least {needed} for this model, not {needed - 1}"
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        compile_model(model, small)
+    # Larger than needed is as good.
+    compile_model(model, replace(hardware, **{
+        name: min(needed + 1, 16) if name == "max_timesteps" else needed + 1}))
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_too_small_a_spike_memory_is_refused_by_name(half):
+    model, _ = random_model(NETWORKS["static"])
+    hardware = HardwareConfig.for_model(model, 16, 4)
+    words = list(hardware.spike_words)
+    words[half] -= 1
+    sentence = (f"spike memory half {half} must hold {words[half] + 1} words, "
+                f"not {words[half]}")
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        compile_model(model, replace(hardware, spike_words=tuple(words)))
+
+
+@pytest.mark.parametrize(("changes", "field"), [
+    ({"weight_bits": 6}, "weight_bits"), ({"input_width": 9}, "input_width"),
+    ({"in_channels": 2}, "in_channels"), ({"residual_width": 20}, "residual_width"),
+    ({"attention_lanes": 64}, "attention_lanes"), ({"shift_left": 9}, "shift_left"),
+    ({"fraction": 9}, "fraction"), ({"slow_tau": True}, "slow_tau")])
+def test_what_must_match_exactly(changes, field):
+    model, _ = random_model(NETWORKS["static"])
+    hardware = HardwareConfig.for_model(model, 16, 4)
+    with pytest.raises(ValueError, match=f"^hardware {field} must be {getattr(hardware, field)} "
+                                         f"for this model, not {changes[field]}$"):
+        compile_model(model, replace(hardware, **changes))
+
+
+def test_a_larger_network_on_hardware_for_a_smaller_one():
+    small, _ = random_model(NETWORKS["static"])
+    large, _ = random_model(replace(NETWORKS["static"], image_height=12, image_width=12))
+    hardware = HardwareConfig.for_model(small, 16, 4)
+    with pytest.raises(ValueError, match=r"^spike memory half 0 must hold \d+ words, not \d+$"):
+        compile_model(large, hardware)

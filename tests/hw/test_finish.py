@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finish: the units in a row, from sums to memory, at the fastest pace that Dispatch allows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from hw.config import MIN_INTERVAL, POOL_WINDOWS
+from hw.current import ParamRow
+from hw.drain import repeat_interval
+from hw.finish import Finish
+from hw.isa import Emit
+from tests.hw.harness import Bench, every_idle, small_hardware
+from tests.hw.reference import lif, pool, requantize
+
+HARDWARE = small_hardware()
+GEOMETRY, FRACTION = HARDWARE.geometry, HARDWARE.fraction
+WORD, NEURONS = GEOMETRY.spike_word, GEOMETRY.neurons
+BASE, HALF = 6, 1
+
+
+@dataclass
+class Layer:
+    """Constants of the channels of a layer, and what the RTL is told about them."""
+
+    bias: np.ndarray
+    threshold: np.ndarray
+    shift: np.ndarray
+    real: int
+
+    @classmethod
+    def random(cls, channels, seed, real=None, low=1, high=60):
+        rng = np.random.default_rng(seed)
+        return cls(rng.integers(-20, 20, channels), rng.integers(low, high, channels),
+                   rng.integers(-HARDWARE.shift_left, 4, channels), real or channels)
+
+    def image(self):
+        layout = ParamRow(HARDWARE)
+        rows = []
+        for first in range(0, len(self.bias), NEURONS):
+            params = [{"bias": int(self.bias[c]), "threshold": int(self.threshold[c]),
+                       "shift": int(self.shift[c]) + HARDWARE.shift_left}
+                      for c in range(first, first + NEURONS)]
+            real = max(0, min(NEURONS, self.real - first))
+            rows.append(layout.const({"params": params, "real": real}).as_bits())
+        return rows
+
+
+@dataclass
+class Result:
+    memory: dict
+    spikes: list
+    residuals: list
+    logits: list
+    acs: int
+    saturations: int
+    done: list
+
+
+def finish(layer, sums, events, idle=0, flush=0, **fields):
+    """Send sums [tiles, positions, steps, planes, lanes] and collect everything.
+
+    flush: also write the token sums as bit planes of this many bits.
+    """
+    interval = max(GEOMETRY.beats, MIN_INTERVAL)
+    if fields.get("pool"):
+        interval = max(interval, POOL_WINDOWS * GEOMETRY.lanes // WORD)
+    repeat = fields.get("repeat", 0)
+    rng = np.random.default_rng(9)
+    bench = Bench(dut := Finish(HARDWARE, layer.image()), max_cycles=20_000)
+    bench.instruction(target_half=HALF, target_base=BASE, interval=interval, **fields)
+    memory = {}
+    bench.spike_read(dut.pool_read, memory)
+    bench.spike_write(dut.pool_write, memory)
+    bench.spike_write(dut.plane_write, memory)
+    groups = sums.reshape(-1, GEOMETRY.lanes)
+    counts = events.reshape(-1)
+    finished = []
+
+    async def lanes(ctx):
+        ctx.set(dut.start, 1)
+        await ctx.tick()
+        ctx.set(dut.start, 0)
+        await ctx.tick().repeat(4)
+        for i, values in enumerate(groups):
+            ctx.set(dut.i.payload, {"sums": values.tolist(), "events": int(counts[i])})
+            ctx.set(dut.i.valid, 1)
+            await ctx.tick()
+            ctx.set(dut.i.valid, 0)
+            if i == len(groups) - 1:
+                break
+            held = interval
+            if repeat and i % sums.shape[3] == sums.shape[3] - 1:
+                held = fields["timesteps"] * repeat_interval(GEOMETRY.beats, interval)
+            await ctx.tick().repeat(held - 1 + int(rng.integers(idle + 1)))
+        await ctx.tick().until(dut.done)
+        finished.append(dict(memory))   # `done` promises that memory is complete
+        if flush:
+            ctx.set(dut.instruction, {
+                "target_half": HALF, "target_base": BASE, "planes": flush,
+                "residual_stride": fields["residual_stride"]})
+            ctx.set(dut.start_planes, 1)
+            await ctx.tick()
+            ctx.set(dut.start_planes, 0)
+            await ctx.tick().until(dut.done)
+    bench.sim.add_testbench(lanes)
+    traces = [bench.record(port.valid, port.payload)
+              for port in (dut.spikes, dut.residuals, dut.logits)]
+    counters = bench.record(1, dut.acs, dut.saturations)
+    done = bench.record(dut.done)
+    bench.run(extra=20)
+    result = Result(memory, *([p for _, p in trace] for trace in traces),
+                    counters[-1][1], counters[-1][2], [cycle for cycle, in done])
+    if not flush:
+        assert finished == [memory]
+    assert len(result.done) == 1 + bool(flush)
+    return result
+
+
+def random_sums(tiles, positions, steps, planes=1, seed=0, limit=40):
+    rng = np.random.default_rng(seed)
+    shape = (tiles, positions, steps, planes, GEOMETRY.lanes)
+    return rng.integers(-limit // 2, limit, shape), rng.integers(0, 300, shape[:-1])
+
+
+def channels_last(values, tiles):
+    """[tiles, positions, T, lanes] to [T, channels, positions]."""
+    return values.transpose(2, 0, 3, 1).reshape(values.shape[2], tiles * GEOMETRY.lanes, -1)
+
+
+def map_of(memory, T, channels, positions):
+    words = channels // WORD
+    spikes = np.zeros((T, channels, positions), bool)
+    for position in range(positions):
+        for t in range(T):
+            for w in range(words):
+                word = memory[HALF, BASE + (position * T + t) * words + w]
+                spikes[t, w * WORD:(w + 1) * WORD, position] = [word >> c & 1 for c in range(WORD)]
+    return spikes
+
+
+def target(T, channels, columns):
+    words = channels // WORD
+    return {"target_words": words, "column_stride": T * words,
+            "target_row_stride": columns * T * words}
+
+
+@every_idle
+@pytest.mark.parametrize("pooling", [False, True], ids=["plain", "pool"])
+@pytest.mark.parametrize(("tiles", "T", "tau"), [(1, 1, 2.0), (1, 3, 1.5), (2, 2, 2.0)])
+def test_spikes(tiles, T, pooling, tau, idle):
+    height, width, channels = 3, 4, tiles * GEOMETRY.lanes
+    low, high = (90, 300) if pooling else (1, 60)
+    layer = Layer.random(channels, T, channels - 1, low, high)
+    sums, events = random_sums(tiles, height * width, T, seed=tiles)
+    columns = 2 if pooling else width
+    result = finish(layer, sums, events, idle, height=height, width=width, timesteps=T, planes=1,
+                    tiles=tiles, last_beats=GEOMETRY.beats, fire=1, pool=pooling,
+                    slow_tau=tau == 1.5, emit=Emit.SPIKES, **target(T, channels, columns))
+    current = channels_last((sums[:, :, :, 0] << FRACTION), tiles) + layer.bias[:, None]
+    spikes = lif(current, layer.threshold[:, None], tau).reshape(T, channels, height, width)
+    expected = pool(spikes) if pooling else spikes
+    got = map_of(result.memory, T, channels, expected.shape[2] * expected.shape[3])
+    assert (got == expected.reshape(got.shape)).all()
+    assert expected.any() and not expected.all()
+    assert len(result.spikes) == tiles * height * width * T * GEOMETRY.lanes // WORD
+    # An event adds a weight to every real channel of its tile.
+    reals = [GEOMETRY.lanes] * (tiles - 1) + [GEOMETRY.lanes - 1]
+    assert result.acs == sum(int(events[tile].sum()) * real for tile, real in enumerate(reals))
+    assert (result.saturations, result.residuals, result.logits) == (0, [], [])
+
+
+@every_idle
+@pytest.mark.parametrize(("planes", "T"), [(1, 2), (3, 1), (3, 4)])
+def test_static_input_repeats_its_sum(planes, T, idle):
+    positions, channels = 3, GEOMETRY.lanes
+    layer = Layer.random(channels, 5)
+    sums, events = random_sums(1, positions, 1, planes, seed=planes)
+    result = finish(layer, sums, events, idle, height=1, width=positions, timesteps=T,
+                    planes=planes, tiles=1, last_beats=GEOMETRY.beats, fire=1, repeat=T > 1,
+                    signed_input=1, emit=Emit.SPIKES, **target(T, channels, positions))
+    weights = np.array([1 << planes - 1 - p for p in range(planes)])
+    weights[0] = -weights[0]
+    total = (sums[0, :, 0] * weights[:, None]).sum(1).T
+    current = np.repeat(((total << FRACTION) + layer.bias[:, None])[None], T, 0)
+    assert (map_of(result.memory, T, channels, positions)
+            == lif(current, layer.threshold[:, None], 2.0)).all()
+    assert result.acs == int(events.sum()) * channels
+
+
+@every_idle
+@pytest.mark.parametrize("fire", [1, 0], ids=["with-lif", "last-layer"])
+def test_residual_stream_and_token_sums(fire, idle):
+    tiles, height, width, T, planes = 2, 2, 2, 2, 11
+    channels, positions = tiles * GEOMETRY.lanes, height * width
+    layer = Layer.random(channels, 8)
+    sums, events = random_sums(tiles, positions, T, seed=8, limit=250)
+    result = finish(layer, sums, events, idle, 0 if fire else planes, height=height, width=width,
+                    timesteps=T, planes=1, tiles=tiles, last_beats=GEOMETRY.beats, fire=fire,
+                    emit=Emit.RESIDUAL, token_sum=1 - fire, residual_stride=channels // NEURONS,
+                    **target(T, channels, width))
+    current = channels_last(sums[:, :, :, 0] << FRACTION, tiles) + layer.bias[:, None]
+    exact = np.array([requantize(frame, layer.shift) for frame in current])
+    stream = np.clip(exact, -128, 127)
+    got = np.full_like(stream, 999)
+    for beat in result.residuals:
+        tag = beat["tag"]
+        first = tag["channel_beat"] * NEURONS
+        got[tag["timestep"], first:first + NEURONS, tag["position"]] = beat["values"]
+    assert (got == stream).all()
+    assert 0 < result.saturations == int((stream != exact).sum()) < stream.size
+    if fire:
+        assert (map_of(result.memory, T, channels, positions)
+                == lif(stream, layer.threshold[:, None], 2.0)).all()
+        return
+    totals, words = stream.sum((0, 2)), channels // WORD
+    assert result.spikes == []
+    assert result.memory == {
+        (HALF, BASE + plane * words + w): sum(
+            (int(totals[w * WORD + c]) >> planes - 1 - plane & 1) << c for c in range(WORD))
+        for plane in range(planes) for w in range(words)}
+
+
+@every_idle
+def test_residual_is_added_to_what_the_layer_before_left(idle):
+    """Two layers on one stream, the second with `add_residual`."""
+    positions, T, channels = 2, 2, GEOMETRY.lanes
+    layer = Layer.random(channels, 11)
+    layer.shift[:] = 2
+    sums, events = random_sums(1, 2 * positions, T, seed=11, limit=60)
+    bench_fields = {"height": 1, "width": positions, "timesteps": T, "planes": 1, "tiles": 1,
+                    "last_beats": GEOMETRY.beats, "emit": Emit.RESIDUAL,
+                    "residual_stride": GEOMETRY.beats, "interval": GEOMETRY.beats}
+    bench = Bench(dut := Finish(HARDWARE, layer.image()))
+    rng = np.random.default_rng(2)
+
+    async def lanes(ctx):
+        for run in range(2):
+            ctx.set(dut.instruction, {**bench_fields, "add_residual": run})
+            ctx.set(dut.start, 1)
+            await ctx.tick()
+            ctx.set(dut.start, 0)
+            for values in sums[0, run * positions:(run + 1) * positions].reshape(
+                    -1, GEOMETRY.lanes):
+                ctx.set(dut.i.payload, {"sums": values.tolist()})
+                ctx.set(dut.i.valid, 1)
+                await ctx.tick()
+                ctx.set(dut.i.valid, 0)
+                await ctx.tick().repeat(GEOMETRY.beats - 1 + int(rng.integers(idle + 1)))
+            await ctx.tick().repeat(20)
+    bench.sim.add_testbench(lanes)
+    got = bench.record(dut.residuals.valid, dut.residuals.payload)
+    bench.run()
+    current = (sums[0, :, :, 0] << FRACTION) + layer.bias
+    rounded = requantize(current.reshape(-1, channels).T, layer.shift).T.reshape(
+        2, positions, T, channels)
+    first = np.clip(rounded[0], -128, 127)
+    second = np.clip(first + rounded[1], -128, 127)
+    expected = np.array([first, second]).reshape(-1, NEURONS)
+    assert [p["values"] for _, p in got] == expected.tolist()
+
+
+@every_idle
+@pytest.mark.parametrize("accumulate", [False, True], ids=["planes", "spiking-head"])
+def test_logits(accumulate, idle):
+    channels, tiles = GEOMETRY.lanes + 2, 2
+    layer = Layer.random(tiles * GEOMETRY.lanes, 12, real=channels)
+    positions, T, planes = (3, 2, 1) if accumulate else (1, 1, 4)
+    sums, events = random_sums(tiles, positions, T, planes, seed=12)
+    result = finish(layer, sums, events, idle, height=1, width=positions, timesteps=T,
+                    planes=planes, tiles=tiles, last_beats=1, accumulate=accumulate,
+                    signed_input=not accumulate, emit=Emit.LOGITS)
+    weights = np.array([1 << planes - 1 - p for p in range(planes)])
+    if not accumulate:
+        weights[0] = -weights[0]
+    totals = (sums * weights[:, None]).sum((1, 2, 3)).reshape(-1)
+    bias = (layer.threshold << HARDWARE.param_width) + (
+        layer.bias & (1 << HARDWARE.param_width) - 1)
+    expected = (totals << FRACTION) + bias
+    got = [value for beat in result.logits for value in beat["values"]]
+    assert got == expected[:channels].tolist()
+    assert [beat["tag"]["channel_beat"] for beat in result.logits] == list(
+        range(channels // NEURONS))
+    assert result.memory == {} and result.residuals == [] and result.spikes == []

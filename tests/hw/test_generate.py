@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verilog and RTLIL: the promised ports, nothing that only a simulator understands."""
+
+import re
+
+import pytest
+
+from hw.compiler import compile_model
+from hw.config import HardwareConfig
+from hw.generate import accelerator_rtlil, accelerator_verilog
+from hw.network import NetworkConfig
+from tests.hw.reference import random_model
+
+NETWORK = NetworkConfig(8, 1, 1, 2, 2, 3, 3, 2, pool_stages=(False,) * 4, mlp_ratio=1.0)
+
+
+@pytest.fixture(scope="module")
+def program():
+    model, _ = random_model(NETWORK)
+    return compile_model(model, HardwareConfig.for_model(model, 8, 2, neurons=4))
+
+
+@pytest.fixture(scope="module")
+def verilog(program):
+    return {trace: accelerator_verilog(program, trace, "core") for trace in (False, True)}
+
+
+def ports(text, name):
+    """{port: (direction, width)} of a module."""
+    module = re.search(rf"module {name}\((.*?)\bendmodule", text, re.DOTALL).group(1)
+    listed = re.search(r"^(.*?)\);", module, re.DOTALL).group(1).split(",")
+    found = {}
+    for direction, high, port in re.findall(
+            r"^\s*(input|output)\s+(?:wire\s+|reg\s+)?(?:\[(\d+):0\]\s*)?(\w+)", module,
+            re.MULTILINE):
+        found[port] = (direction, int(high or 0) + 1)
+    assert set(found) == {port.strip() for port in listed}
+    return found
+
+
+STREAMS = {
+    "clk": ("input", 1), "rst": ("input", 1),
+    "i__payload": ("input", 5), "i__valid": ("input", 1), "i__ready": ("output", 1),
+    "o__payload": ("output", 65), "o__valid": ("output", 1), "o__ready": ("input", 1)}
+
+
+def test_ports(verilog):
+    assert ports(verilog[False], "core") == STREAMS
+
+
+def test_trace_ports(program, verilog):
+    word = program.hardware.geometry.spike_word
+    residual = program.hardware.geometry.neurons * program.hardware.residual_width
+    traces = {}
+    for name, width in (("spikes", word), ("residual", residual)):
+        for field, bits in (("valid", 1), ("layer", 8), ("position", 16), ("timestep", 5),
+                            ("word", 8), ("data", width)):
+            traces[f"trace_{name}__{field}"] = ("output", bits)
+    assert ports(verilog[True], "core") == STREAMS | traces
+
+
+def test_no_multiplier_and_no_divider(program):
+    cells = set(re.findall(r"^\s*cell (\$\w+)", accelerator_rtlil(program), re.MULTILINE))
+    assert "$add" in cells
+    assert not cells & {"$mul", "$div", "$mod", "$divfloor", "$modfloor", "$macc"}
+
+
+def test_memory_contents_are_inside(program, verilog):
+    """The instructions of the program stand in the text as memory contents."""
+    numbers = {int(digits, 16 if base == "h" else 10)
+               for base, digits in re.findall(r"'([hd])([0-9a-f]+)", verilog[False])}
+    assert {word for word in program.memory.program if word > 0xffff} <= numbers
+    for rows in program.memory.weights:
+        assert {row for row in rows if row > 0xffff} <= numbers
+
+
+def test_generation_is_reproducible(program, verilog):
+    assert accelerator_verilog(program, False, "core") == verilog[False]
+
+
+def test_no_paths_and_no_initial_file_reads(verilog):
+    assert "$readmemh" not in verilog[False]
+    assert "src =" not in verilog[False] and ".py:" not in verilog[False]
+
+
+def test_rtlil_has_the_name(program):
+    assert r"module \core" in accelerator_rtlil(program, name="core")
