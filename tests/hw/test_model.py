@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hw import model as module
+from hw.model import FixedPointModel, InputFormat, ResidualFormat, Samples
+from hw.network import NetworkConfig
+from quantize.random_model import random_model, random_samples
+
+NETWORK = NetworkConfig(8, 1, 1, 2, 2, 4, 4, 3, pool_stages=(False, False, False, True))
+
+
+@pytest.fixture(scope="module")
+def made():
+    return random_model(NETWORK, seed=1)
+
+
+@pytest.fixture
+def saved(made, tmp_path):
+    made.save(tmp_path / "model", random_samples(made, 2))
+    return tmp_path / "model"
+
+
+def test_round_trip(made, saved):
+    loaded = FixedPointModel.load(saved)
+    for field in ("network", "weight_bits", "input", "residual", "logit_scale"):
+        assert getattr(loaded, field) == getattr(made, field)
+    for name, tensors in made.tensors.items():
+        for part in ("weight", "bias", "shift", "threshold"):
+            assert np.array_equal(getattr(tensors, part), getattr(loaded.tensors[name], part))
+        assert tensors.bias_shift == loaded.tensors[name].bias_shift
+    samples, again = random_samples(made, 2), Samples.load(saved)
+    assert np.array_equal(samples.inputs, again.inputs)
+    assert np.array_equal(samples.labels, again.labels)
+
+
+def edit(saved, **changes):
+    path = saved / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(("damage", "sentence"), [
+    (lambda d: edit(d, format=99), r".*manifest\.json must have format 1, not 99"),
+    (lambda d: (d / "manifest.json").write_text("{"), r".* must be a JSON manifest: .*"),
+    (lambda d: (d / "manifest.json").unlink(), r"model directory must hold manifest\.json, not .*"),
+    (lambda d: (d / "weights.safetensors").unlink(), r".* must hold weights\.safetensors, .*"),
+    (lambda d: (d / "weights.safetensors").write_bytes(b"12"), r".* must have the SHA-256 .*"),
+    (lambda d: edit(d, network={"depth": 1}), r"network configuration is incomplete: .*"),
+    (lambda d: edit(d, weight_bits=5), r"weight_bits must be 8, 6 or 4, not 5"),
+    (lambda d: edit(d, residual={"width": 99, "fraction": 1}),
+     r"residual width must be 4 to 24, not 99"),
+    (lambda d: edit(d, residual={}), r"model directory .* has a wrong manifest: .*"),
+    (lambda d: edit(d, bias_shift={}), r"model directory .* has no entry .*"),
+])
+def test_damaged_directory_is_one_sentence(saved, damage, sentence):
+    damage(saved)
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        FixedPointModel.load(saved)
+
+
+def test_truncated_tensors_with_a_matching_hash(saved):
+    path = saved / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:50])
+    edit(saved, sha256={"weights.safetensors": module.sha256(path)})
+    with pytest.raises(ValueError, match=r"^.* must be a safetensors file: .*$"):
+        FixedPointModel.load(saved)
+
+
+def test_samples_are_optional(made, tmp_path):
+    made.save(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"^.* must hold samples\.safetensors, .*$"):
+        Samples.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(("part", "value", "sentence"), [
+    ("weight", np.zeros((1, 2, 3, 3), np.int8), r"weight of \S+ must have shape .*"),
+    ("weight", np.full((1, 2, 3, 3), 127, np.int8), r"weights of \S+ must fit 4 bits"),
+    ("shift", np.zeros(1, int), r"shift of \S+ must be absent, not .*"),
+    ("threshold", None, r"threshold of \S+ must be given, not None"),
+    ("bias", np.zeros(5, int), r"bias of \S+ must have 1 entries, not \(5,\)"),
+])
+def test_wrong_tensor_names_its_layer(part, value, sentence):
+    made = random_model(NETWORK, weight_bits=4)
+    name = "patch_embed.block0"
+    if part == "weight" and value.any() == 0:
+        value = value[:, :1]
+    wrong = made.tensors | {name: replace(made.tensors[name], **{part: value})}
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        replace(made, tensors=wrong)
+
+
+def test_input_format():
+    fmt = InputFormat(4, True, 0.5, (0.25,), (0.5,))
+    assert (fmt.minimum, fmt.maximum) == (-8, 7)
+    x = np.array([0.25, 0.5, 100, -100]).reshape(1, 2, 2)
+    assert fmt.quantize(x).ravel().tolist() == [0, 1, 7, -8]
+    assert (replace(fmt, signed=False).minimum, replace(fmt, signed=False).maximum) == (0, 15)
+    with pytest.raises(ValueError, match=r"^input bits must be 1 to 16, not 0$"):
+        replace(fmt, bits=0)
+    with pytest.raises(ValueError, match=r"^input scale must be positive, not 0$"):
+        replace(fmt, scale=0)
+    with pytest.raises(ValueError, match=r"^residual fraction must be 0 to 15, not 16$"):
+        ResidualFormat(16, 16)
+
+
+def test_a_failing_save_leaves_the_old_directory(made, saved, monkeypatch):
+    before = (saved / "manifest.json").read_bytes()
+
+    def fail(*_):
+        raise OSError("disk full")
+    monkeypatch.setattr(module, "save_file", fail)
+    with pytest.raises(OSError, match="disk full"):
+        made.save(saved)
+    assert (saved / "manifest.json").read_bytes() == before
+    assert [path.name for path in saved.parent.iterdir()] == ["model"]
+
+
+def test_saving_replaces_only_its_own_output(made, saved):
+    made.save(saved)
+    assert not (saved / "samples.safetensors").exists()
+    (saved.parent / "mine").mkdir()
+    (saved.parent / "mine" / "thesis.tex").touch()
+    with pytest.raises(ValueError, match=r"^output directory must be new, empty or an earlier .*$"):
+        made.save(saved.parent / "mine")
+    assert (saved.parent / "mine" / "thesis.tex").exists()
