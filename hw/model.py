@@ -44,7 +44,7 @@ class InputFormat:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if not 1 <= self.bits <= 16:
+        if not isinstance(self.bits, int) or not 1 <= self.bits <= 16:
             raise ValueError(f"input bits must be 1 to 16, not {self.bits!r}")
         if not self.scale > 0:
             raise ValueError(f"input scale must be positive, not {self.scale!r}")
@@ -73,9 +73,9 @@ class ResidualFormat:
     fraction: int
 
     def __post_init__(self) -> None:
-        if not 4 <= self.width <= 24:
+        if not isinstance(self.width, int) or not 4 <= self.width <= 24:
             raise ValueError(f"residual width must be 4 to 24, not {self.width!r}")
-        if not 0 <= self.fraction < self.width:
+        if not isinstance(self.fraction, int) or not 0 <= self.fraction < self.width:
             raise ValueError(f"residual fraction must be 0 to {self.width - 1}, "
                              f"not {self.fraction!r}")
 
@@ -139,9 +139,11 @@ class FixedPointModel:
     def __post_init__(self) -> None:
         if self.weight_bits not in WEIGHT_BITS:
             raise ValueError(f"weight_bits must be 8, 6 or 4, not {self.weight_bits!r}")
-        if len(self.input.mean) != self.network.in_channels:
-            raise ValueError(f"input mean must have {self.network.in_channels} entries, "
-                             f"not {len(self.input.mean)!r}")
+        for name in ("mean", "std"):
+            entries = len(getattr(self.input, name))
+            if entries != self.network.in_channels:
+                raise ValueError(f"input {name} must have {self.network.in_channels} entries, "
+                                 f"not {entries!r}")
         layers = [layer for layer in self.network.layers() if layer.has_weights]
         names = {layer.name for layer in layers}
         if names != set(self.tensors):
@@ -280,6 +282,9 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT_VERSION:
         raise ValueError(f"{path} must have format {FORMAT_VERSION}, "
                          f"not {manifest.get('format') if isinstance(manifest, dict) else None!r}")
+    if not isinstance(manifest.get("sha256"), dict):
+        raise ValueError(f"{path} must have the SHA-256 of each file, "
+                         f"not {manifest.get('sha256')!r}")
     return manifest
 
 
@@ -301,6 +306,11 @@ def _check_layer(layer: Layer, tensors: LayerTensors, weight_bits: int) -> None:
     if tensors.weight.shape != shape:
         raise ValueError(f"weight of {layer.name} must have shape {shape}, "
                          f"not {tensors.weight.shape!r}")
+    if tensors.weight.dtype.kind not in "iu":
+        raise ValueError(f"weight of {layer.name} must be integers, not {tensors.weight.dtype}")
+    if not isinstance(tensors.bias_shift, int) or tensors.bias_shift < 0:
+        raise ValueError(f"bias_shift of {layer.name} must be an integer of at least 0, "
+                         f"not {tensors.bias_shift!r}")
     limit = 1 << weight_bits - 1
     if tensors.weight.size and not -limit <= tensors.weight.min() <= tensors.weight.max() < limit:
         raise ValueError(f"weights of {layer.name} must fit {weight_bits} bits")
@@ -310,6 +320,8 @@ def _check_layer(layer: Layer, tensors: LayerTensors, weight_bits: int) -> None:
         if (value is not None) != wanted:
             raise ValueError(f"{part} of {layer.name} must be "
                              f"{'given' if wanted else 'absent'}, not {value!r}")
+        if value is not None and value.dtype.kind not in "iu":
+            raise ValueError(f"{part} of {layer.name} must be integers, not {value.dtype}")
         if value is not None and value.shape != (layer.out_channels,):
             raise ValueError(f"{part} of {layer.name} must have {layer.out_channels} entries, "
                              f"not {value.shape!r}")

@@ -10,6 +10,7 @@ order, names or sizes.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
+from math import inf
 from typing import Any
 
 
@@ -143,7 +144,7 @@ class NetworkConfig:
         if self.tau not in (2.0, 1.5):
             raise ValueError("tau must be 2.0 or 1.5, the values whose integer state is exact, "
                              f"not {self.tau!r}")
-        if self.mlp_ratio <= 0 or self.embed_dim * self.mlp_ratio != self.hidden_dim:
+        if not 0 < self.mlp_ratio < inf or self.embed_dim * self.mlp_ratio != self.hidden_dim:
             raise ValueError("mlp_ratio must be positive and give a whole number of hidden "
                              f"channels, not {self.mlp_ratio!r}")
         if len(self.pool_stages) != 4 or not all(isinstance(p, bool) for p in self.pool_stages):

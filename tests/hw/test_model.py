@@ -37,6 +37,10 @@ def test_round_trip(made, saved):
     assert np.array_equal(samples.labels, again.labels)
 
 
+def shifts(saved):
+    return json.loads((saved / "manifest.json").read_text())["bias_shift"]
+
+
 def edit(saved, **changes):
     path = saved / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
@@ -54,6 +58,20 @@ def edit(saved, **changes):
      r"residual width must be 4 to 24, not 99"),
     (lambda d: edit(d, residual={}), r"model directory .* has a wrong manifest: .*"),
     (lambda d: edit(d, bias_shift={}), r"model directory .* has no entry .*"),
+    (lambda d: edit(d, bias_shift=dict.fromkeys(shifts(d), -1)),
+     r"bias_shift of \S+ must be an integer of at least 0, not -1"),
+    (lambda d: edit(d, bias_shift=dict.fromkeys(shifts(d), "2")),
+     r"bias_shift of \S+ must be an integer of at least 0, not '2'"),
+    (lambda d: edit(d, sha256=None), r".* must have the SHA-256 of each file, not None"),
+    (lambda d: edit(d, sha256=[1]), r".* must have the SHA-256 of each file, not \[1\]"),
+    (lambda d: edit(d, sha256={}), r".* must have the SHA-256 of its manifest, .*"),
+    (lambda d: edit(d, network=[1]), r"model directory .* has a wrong manifest: .*"),
+    (lambda d: edit(d, network=None), r"model directory .* has a wrong manifest: .*"),
+    (lambda d: edit(d, input=[]), r"model directory .* has no entry 'mean'"),
+    (lambda d: edit(d, residual={"width": 16.0, "fraction": 1}),
+     r"residual width must be 4 to 24, not 16\.0"),
+    (lambda d: (d / "manifest.json").write_text("[]"), r".* must have format 1, not None"),
+    (lambda d: (d / "manifest.json").write_bytes(b"\xff"), r".* must be a JSON manifest: .*"),
 ])
 def test_damaged_directory_is_one_sentence(saved, damage, sentence):
     damage(saved)
@@ -81,15 +99,32 @@ def test_samples_are_optional(made, tmp_path):
     ("shift", np.zeros(1, int), r"shift of \S+ must be absent, not .*"),
     ("threshold", None, r"threshold of \S+ must be given, not None"),
     ("bias", np.zeros(5, int), r"bias of \S+ must have 1 entries, not \(5,\)"),
+    ("bias", np.zeros(1), r"bias of \S+ must be integers, not float64"),
+    ("weight", np.zeros((1, 2, 3, 3)), r"weight of \S+ must be integers, not float64"),
+    ("bias_shift", -1, r"bias_shift of \S+ must be an integer of at least 0, not -1"),
 ])
 def test_wrong_tensor_names_its_layer(part, value, sentence):
     made = random_model(NETWORK, weight_bits=4)
     name = "patch_embed.block0"
-    if part == "weight" and value.any() == 0:
+    if part == "weight" and value.dtype == np.int8 and value.any() == 0:
         value = value[:, :1]
     wrong = made.tensors | {name: replace(made.tensors[name], **{part: value})}
     with pytest.raises(ValueError, match=f"^{sentence}$"):
         replace(made, tensors=wrong)
+
+
+def test_tensors_are_those_of_the_network(made):
+    without = {name: tensors for name, tensors in made.tensors.items() if name != "head"}
+    extra = made.tensors | {"tail": made.tensors["head"]}
+    for tensors, odd in ((without, "head"), (extra, "tail")):
+        with pytest.raises(ValueError, match=f"^tensors must be those of .*, not '{odd}'$"):
+            replace(made, tensors=tensors)
+
+
+@pytest.mark.parametrize("part", ["mean", "std"])
+def test_input_format_has_an_entry_for_each_channel(made, part):
+    with pytest.raises(ValueError, match=f"^input {part} must have 2 entries, not 3$"):
+        replace(made, input=replace(made.input, **{part: (1.0,) * 3}))
 
 
 def test_input_format():
@@ -100,10 +135,18 @@ def test_input_format():
     assert (replace(fmt, signed=False).minimum, replace(fmt, signed=False).maximum) == (0, 15)
     with pytest.raises(ValueError, match=r"^input bits must be 1 to 16, not 0$"):
         replace(fmt, bits=0)
+    with pytest.raises(ValueError, match=r"^input bits must be 1 to 16, not 17$"):
+        replace(fmt, bits=17)
+    with pytest.raises(ValueError, match=r"^input bits must be 1 to 16, not 4\.0$"):
+        replace(fmt, bits=4.0)
     with pytest.raises(ValueError, match=r"^input scale must be positive, not 0$"):
         replace(fmt, scale=0)
+    with pytest.raises(ValueError, match=r"^input scale must be positive, not nan$"):
+        replace(fmt, scale=float("nan"))
     with pytest.raises(ValueError, match=r"^residual fraction must be 0 to 15, not 16$"):
         ResidualFormat(16, 16)
+    with pytest.raises(ValueError, match=r"^residual fraction must be 0 to 15, not 1\.0$"):
+        ResidualFormat(16, 1.0)
 
 
 def test_a_failing_save_leaves_the_old_directory(made, saved, monkeypatch):

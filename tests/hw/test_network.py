@@ -56,6 +56,9 @@ def test_pooled(size, result):
     ({"num_heads": 7}, r"num_heads must divide embed_dim 384, not 7"),
     ({"tau": 1.75}, r"tau must be 2\.0 or 1\.5, .*, not 1\.75"),
     ({"mlp_ratio": 1.001}, r"mlp_ratio must be positive and give a whole number .*, not 1\.001"),
+    ({"mlp_ratio": 0.0}, r"mlp_ratio must be positive and give .*, not 0\.0"),
+    ({"mlp_ratio": float("inf")}, r"mlp_ratio must be positive and give .*, not inf"),
+    ({"mlp_ratio": float("nan")}, r"mlp_ratio must be positive and give .*, not nan"),
     ({"pool_stages": (True,)}, r"pool_stages must be four booleans, not \(True,\)"),
     ({"classifier": "fc"}, r"classifier must be a Classifier, not 'fc'"),
 ])
