@@ -175,6 +175,9 @@ def _calibration(path: Path | None, checkpoint: Checkpoint,
             images = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise ValueError(f"calibration file must be a .npy array: {error}") from None
+        if not isinstance(images, np.ndarray) or images.dtype.kind not in "biuf":
+            raise ValueError("calibration file must be one .npy array of real numbers, "
+                             f"not {getattr(images, 'dtype', 'an archive')}")
     elif data is not None:
         images = data.train_images[:CALIBRATION_IMAGES]
     else:

@@ -76,6 +76,31 @@ def spoiled(path, name, value):
     save_file(tensors, path)
 
 
+@pytest.mark.parametrize(("array", "sentence"), [
+    (np.zeros((2, 8, 8)), r"calibration inputs must have shape \(n, 1, 8, 8\), not \(2, 8, 8\)"),
+    (np.zeros((0, 1, 8, 8)), r"calibration inputs must have shape .*, not \(0, 1, 8, 8\)"),
+    (np.full((2, 1, 8, 8), np.nan), r"calibration inputs must be finite, not NaN or infinity"),
+    (np.full((2, 1, 8, 8), "0"), r"calibration file must be one \.npy array of real .*, not <U1"),
+    (np.zeros((2, 1, 8, 8), complex), r"calibration file must be .* real numbers, not complex128"),
+    (np.array([{}]), r"calibration file must be a \.npy array: .*"),
+    (b"noise", r"calibration file must be a \.npy array: .*"),
+    ("archive", r"calibration file must be one \.npy array of real numbers, not an archive"),
+])
+def test_bad_calibration_is_one_sentence(tmp_path, capsys, array, sentence):
+    path = tmp_path / "images.npy"
+    with path.open("wb") as file:
+        if isinstance(array, bytes):
+            file.write(array)
+        elif isinstance(array, str):
+            np.savez(file, images=np.zeros((2, 1, 8, 8)))
+        else:
+            np.save(file, array, allow_pickle=True)
+    status, out, err = call(capsys, SHIPPED, "--out", tmp_path / "out", "--calibration", path)
+    assert (status, out) == (2, "")
+    assert re.fullmatch(f"error: {sentence}\n", err)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize(("change", "options", "sentence"), [
     ("truncated", [], ".*net.safetensors.*"),
     ("nan", FOREIGN, "tensor 'head.weight' of .* must be finite, but holds NaN"),
