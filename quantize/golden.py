@@ -183,6 +183,8 @@ class GoldenModel:
         if inputs.shape[1:] != shape:
             raise ValueError(f"inputs must have shape (n, {', '.join(map(str, shape))}), "
                              f"not {inputs.shape!r}")
+        if inputs.dtype.kind not in "biu":
+            raise ValueError(f"inputs must be integers, not {inputs.dtype}")
         if inputs.size and not fmt.minimum <= inputs.min() <= inputs.max() <= fmt.maximum:
             raise ValueError(f"inputs must be {fmt.minimum} to {fmt.maximum}, "
                              f"not {int(inputs.min())!r} to {int(inputs.max())!r}")
