@@ -5,12 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from hw.model import SHIPPED_MODEL, FixedPointModel, InputFormat, ResidualFormat, Samples
-from hw.network import Classifier, NetworkConfig, Output
+from hw.model import FixedPointModel, InputFormat, LayerTensors, ResidualFormat
+from hw.network import Classifier, Kind, NetworkConfig, Output
 from quantize.golden import GoldenModel, attention, lif, max_pool, requantize
-from quantize.lif import LIF
 from quantize.random_model import random_model, random_samples
-from quantize.spikingformer import Spikingformer
 from tests.hw import reference
 
 LAST = (False, False, False, True)
@@ -18,6 +16,8 @@ NETWORKS = {
     "base": NetworkConfig(16, 1, 2, 2, 1, 6, 6, 10, pool_stages=LAST),
     "tau 1.5, events": NetworkConfig(16, 2, 2, 3, 2, 7, 5, 3, tau=1.5, static_input=False,
                                      pool_stages=(True, False, False, True)),
+    "one pixel": NetworkConfig(8, 1, 1, 3, 1, 1, 1, 2, pool_stages=(True,) * 4),
+    "signed": NetworkConfig(16, 1, 2, 2, 3, 5, 3, 4, pool_stages=(True, False, False, False)),
     "heads of 6": NetworkConfig(24, 1, 4, 1, 3, 4, 4, 5, pool_stages=LAST, mlp_ratio=2.0),
     **{form.value: NetworkConfig(16, 1, 2, 3, 1, 4, 4, 4, pool_stages=LAST, classifier=form)
        for form in Classifier},
@@ -88,7 +88,8 @@ def test_attention_counters_that_stop_at_8_are_exact(tau):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_value_equals_the_independent_reference(name):
-    model = random_model(NETWORKS[name], seed=3,
+    signed = InputFormat(5, True, 1 / 16, (0.0,) * 3, (1.0,) * 3) if name == "signed" else None
+    model = random_model(NETWORKS[name], seed=3, input_format=signed,
                          residual=ResidualFormat(10, 2) if name == "base" else None)
     inputs = random_samples(model, 2, seed=5).inputs
     saturated = 0
@@ -105,6 +106,98 @@ def test_every_value_equals_the_independent_reference(name):
     assert saturated > 0 or name != "base"
 
 
+def source_bits(model, image, results):
+    """The bits that each layer reads, [planes * T, C, H, W], from the spikes of the layers before.
+
+    For attention those of q, k and v.
+    """
+    network, spikes, residual, branches = model.network, None, None, []
+    for result in results:
+        layer = result.layer
+        if layer.kind is Kind.ENCODER:
+            frames = image[None] if network.static_input else image
+            source = np.concatenate([frames >> i & 1 for i in range(model.input.bits)])
+        elif layer.kind is Kind.ATTENTION:
+            source, branches = np.concatenate(branches), []
+        elif layer.kind is Kind.CLASSIFIER and not network.classifier.spiking:
+            sums = residual.sum((0, 2, 3))[None, :, None, None]
+            width = model.residual.width + (network.tokens * network.timesteps - 1).bit_length()
+            source = np.concatenate([sums >> i & 1 for i in range(width)])
+        else:
+            source = spikes
+        yield result, source.astype(np.int64)
+        residual = result.residual if result.residual is not None else residual
+        if layer.name.rpartition(".")[2] in ("q", "k", "v"):
+            branches.append(result.spikes)
+        elif result.spikes is not None:
+            spikes = reference.pool(result.spikes) if layer.pool else result.spikes
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_densities_rates_and_dense_counts(name):
+    model = random_model(NETWORKS[name], seed=3)
+    image = random_samples(model, 1, seed=5).inputs
+    for result, bits in source_bits(model, image[0], GoldenModel(model).run(image)[0]):
+        layer = result.layer
+        if layer.kind is Kind.ATTENTION:
+            q, k, v = np.split(bits, 3)
+            read, rates = np.concatenate((q, k)), (q.mean(), k.mean(), v.mean())
+            dense = 2 * q.size * model.network.head_dim
+        else:
+            read, rates = bits, (bits.mean(),)
+            dense = sum(reference.additions(layer, np.ones_like(frame)) for frame in bits)
+            if layer.kind is Kind.ENCODER or (layer.kind is Kind.CLASSIFIER
+                                              and not model.network.classifier.spiking):
+                rates = ()
+        assert result.dense == dense, result.name
+        assert result.input_density == pytest.approx(read.mean()), result.name
+        assert result.rates == pytest.approx(rates), result.name
+
+
+@pytest.mark.parametrize(("value", "stream", "saturations"), [
+    (511, 511, 0), (512, 511, 1), (-512, -512, 0), (-513, -512, 1), (10**6, 511, 1)])
+def test_residual_saturates_and_counts_at_both_ends(value, stream, saturations):
+    model = random_model(NETWORKS["base"], residual=ResidualFormat(10, 2))
+    tensors = model.tensors["patch_embed.block4"]
+    tensors.weight[:], tensors.shift[:], tensors.bias[:] = 0, 0, value
+    image = random_samples(model, 1).inputs
+    for result in (GoldenModel(model).run(image)[0][4],
+                   reference.run(model, image[0])[4]):
+        assert (result.residual == stream).all()
+        assert result.saturations == saturations * result.residual.size
+
+
+def test_sums_beyond_float32_are_exact():
+    """16-bit inputs of an encoder: sums need 28 bits, more than a float32 holds."""
+    network = replace(NETWORKS["signed"], name="wide")
+    fmt = InputFormat(16, False, 1.0, (0.0,) * 3, (1.0,) * 3)
+    model = random_model(network, input_format=fmt)
+    model.tensors["patch_embed.block0"].weight[:] = 127
+    inputs = random_samples(model, 2).inputs | 1
+    for image, results in zip(inputs, GoldenModel(model).run(inputs)):
+        assert (reference.run(model, image)[0].spikes == results[0].spikes).all()
+    step = next(GoldenModel(model).steps(inputs))
+    tensors = model.tensors["patch_embed.block0"]
+    exact = reference.conv(tensors.weight, inputs[0])
+    assert exact.max() > 1 << 24
+    exact = (exact << tensors.bias_shift) + tensors.bias[:, None, None]
+    assert (step.current[0, 0].numpy() == exact).all()
+
+
+def test_sums_that_no_float_holds_are_refused():
+    network = NetworkConfig(8, 1, 1, 4, 1, 512, 512, 2, pool_stages=(False,) * 4)
+    tensors = {layer.name: LayerTensors(
+        np.full((layer.out_channels, layer.in_channels, layer.kernel, layer.kernel), 127, np.int8),
+        np.zeros(layer.out_channels, int),
+        shift=np.zeros(layer.out_channels, int) if layer.output is Output.RESIDUAL else None,
+        threshold=np.ones(layer.out_channels, int) if layer.lif else None)
+        for layer in network.layers() if layer.has_weights}
+    model = FixedPointModel(network, 8, InputFormat(5, False, 1.0, (0.0,), (1.0,)),
+                            ResidualFormat(24, 4), tensors)
+    with pytest.raises(ValueError, match=r"^sums of head must be below 2\*\*53, not \d+$"):
+        GoldenModel(model)
+
+
 def test_batches_equal_single_runs():
     model = random_model(NETWORKS["base"])
     inputs = random_samples(model, 5).inputs
@@ -118,89 +211,12 @@ def test_wrong_inputs_are_one_sentence():
     shape = r"^inputs must have shape \(n, 1, 6, 6\), not \(1, 6, 6\)$"
     with pytest.raises(ValueError, match=shape):
         golden.run(np.zeros((1, 6, 6), int))
-    with pytest.raises(ValueError, match=r"^inputs must be 0 to 31, not -1 to 0$"):
-        golden.run(np.array([-1] + [0] * 35).reshape(1, 1, 6, 6))
-
-
-def float_twin(model: FixedPointModel) -> Spikingformer:
-    """The float network with the model's dequantized weights; BatchNorms are the identity.
-
-    Thresholds become 1 by dividing a channel's weights and bias by theirs.
-    """
-    network = model.network
-    twin = Spikingformer(network).double().eval()
-    state = twin.state_dict()
-    factor = 2 if network.tau == 2 else 3
-    for layer in network.layers():
-        if not layer.has_weights:
-            continue
-        tensors = model.tensors[layer.name]
-        grid = 2.0 ** tensors.bias_shift
-        if layer.output is Output.SPIKES:
-            unit = factor / tensors.threshold
-        elif layer.output is Output.RESIDUAL:
-            unit = 2.0 ** -tensors.shift / 2.0 ** model.residual.fraction
-        else:
-            tokens = network.tokens * network.timesteps
-            unit = np.full(layer.out_channels, tokens * 2.0 ** model.residual.fraction)
-        weight = tensors.weight * (grid * unit)[:, None, None, None]
-        bias = tensors.bias * unit
-        if layer.kind.value == "encoder":
-            weight = weight / model.input.scale
-        if layer.name == "head":
-            state["head.weight"] = torch.from_numpy(weight[:, :, 0, 0])
-            state["head.bias"] = torch.from_numpy(tensors.bias.astype(float))
-            continue
-        conv, bn = f"{layer.name}_conv", f"{layer.name}_bn"
-        state[f"{conv}.weight"] = torch.from_numpy(weight).reshape(state[f"{conv}.weight"].shape)
-        if f"{conv}.bias" in state:
-            state[f"{conv}.bias"].zero_()
-        state[f"{bn}.weight"].fill_(1)
-        state[f"{bn}.bias"] = torch.from_numpy(bias.astype(float))
-        state[f"{bn}.running_mean"].zero_()
-        state[f"{bn}.running_var"].fill_(1 - 1e-5)   # so that sigma is 1
-    twin.load_state_dict(state)
-    for module in twin.modules():
-        if isinstance(module, LIF):
-            # Equality must fire although 1 / threshold is no binary number; the integers' next
-            # value below is much further away than this.
-            module.v_threshold *= 1 - 1e-9
-    return twin
-
-
-def compare_with_float(model, inputs):
-    """Share of differing spikes, and the largest difference of a logit relative to their spread."""
-    record = {}
-    x = torch.from_numpy(inputs).double() * model.input.scale
-    with torch.no_grad():
-        logits = float_twin(model)(x if model.network.static_input else x.transpose(0, 1), record)
-    different = total = 0
-    for step in GoldenModel(model).steps(inputs):
-        if step.spikes is not None:
-            different += int((record[step.layer.name].spikes.bool() != step.spikes).sum())
-            total += step.spikes.numel()
-    spread = float(step.logits.double().std())
-    return different / total, float((logits - step.logits).abs().max()) / spread
-
-
-@pytest.mark.parametrize("tau", [2.0, 1.5])
-def test_float_model_fires_the_same_spikes_where_nothing_is_rounded(tau):
-    network = NetworkConfig(16, 1, 2, 4, 1, 6, 6, 5, tau=tau, pool_stages=LAST)
-    model = random_model(network, seed=1, residual=ResidualFormat(24, 8),
-                         input_format=InputFormat(5, False, 1 / 16, (0.0,), (1.0,)))
-    for name, tensors in model.tensors.items():
-        if tensors.shift is not None:   # left shifts only; thresholds equal in all channels
-            model.tensors[name] = replace(
-                tensors, shift=-np.abs(tensors.shift),
-                threshold=None if tensors.threshold is None
-                else np.full(16, (2 if tau == 2 else 3) << 8))
-    different, error = compare_with_float(model, random_samples(model, 4).inputs)
-    assert (different, error < 1e-6) == (0, True)
-
-
-def test_float_model_of_the_shipped_network_within_its_rounding():
-    """The only rounding is that of residual sums: half of 2**-10, far below the threshold 1."""
-    model, samples = FixedPointModel.load(SHIPPED_MODEL), Samples.load(SHIPPED_MODEL)
-    different, error = compare_with_float(model, samples.inputs[:20])
-    assert different < 1e-3
-    assert error < 0.05
+    for value, sentence in ((-1, "-1 to 0"), (32, "0 to 32")):
+        with pytest.raises(ValueError, match=f"^inputs must be 0 to 31, not {sentence}$"):
+            golden.run(np.array([value] + [0] * 35).reshape(1, 1, 6, 6))
+    golden.run(np.array([31] + [0] * 35).reshape(1, 1, 6, 6))
+    with pytest.raises(ValueError, match=r"^inputs must be integers, not float64$"):
+        golden.run(np.full((1, 1, 6, 6), 0.5))
+    events = GoldenModel(random_model(NETWORKS["tau 1.5, events"]))
+    with pytest.raises(ValueError, match=r"^inputs must have shape \(n, 3, 2, 7, 5\), not .*$"):
+        events.run(np.zeros((1, 2, 7, 5), int))
