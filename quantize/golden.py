@@ -1,25 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """The integer golden model: what the RTL must compute, value for value.
 
-Equations: `hw.model.LayerTensors` and docs/numerics.md.  Sums run in PyTorch's convolutions, in
-float32 or float64 where a bound on the weights proves them exact; everything after a sum is int64.
+Equations: `hw.model.LayerTensors` and docs/numerics.md.  Everything after a sum is int64.  Sums run
+as matrix products in float32 or float64: their products and partial sums, in whatever order, are
+integers below a bound on the weights, which must be one up to which the format holds every integer.
+(A convolution routine proves nothing: Winograd's or a Fourier transform has other intermediates.)
+
+`python -m quantize.golden DIR` prints the seconds that each layer takes.
 """
 
+import argparse
+import sys
+import time
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from tqdm import tqdm
 
 from hw.layout import token_sum_width
-from hw.model import FixedPointModel, LayerTensors
+from hw.model import SAMPLES, FixedPointModel, LayerTensors, Samples
 from hw.network import Kind, Layer, NetworkConfig, Output
 
 ATTENTION_LIMIT = 8      # counters stop here, which is exact: any A >= 8 fires in every state
 ATTENTION_THRESHOLD = {2.0: 8, 1.5: 12}
 EXACT = ((torch.float32, 1 << 24), (torch.float64, 1 << 53))
+
+# Values of the largest map of the images that run together: bounds the memory of a batch.
+BATCH_VALUES = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,10 @@ class LayerResult:
     rates: tuple[float, ...]
     timesteps: int
     head_dim: int
+
+    def without_maps(self) -> "LayerResult":
+        """The same counts without spikes and residual, to keep when memory matters."""
+        return replace(self, spikes=None, residual=None)
 
 
 @dataclass(frozen=True)
@@ -87,8 +104,14 @@ def lif(x: Tensor, threshold: Tensor, tau: float) -> Tensor:
 
 def max_pool(spikes: Tensor) -> Tensor:
     """OR over the valid part of 3x3 windows, stride 2, padding 1; bool [T, B, C, H, W]."""
-    pooled = F.max_pool2d(spikes.flatten(0, 1).float(), 3, 2, 1)
-    return pooled.bool().unflatten(0, spikes.shape[:2])
+    for axis in (3, 4):
+        # Output i reads 2i - 1, 2i and 2i + 1; the first has no left, the last maybe no right one.
+        parts = spikes.transpose(axis, 0)
+        pooled, odd = parts[::2].clone(), parts[1::2]
+        pooled[:len(odd)] |= odd
+        pooled[1:] |= odd[:len(pooled) - 1]
+        spikes = pooled.transpose(axis, 0)
+    return spikes.contiguous()
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, num_heads: int) -> Tensor:
@@ -111,9 +134,11 @@ def requantize(y: Tensor, shift: Tensor) -> Tensor:
 class GoldenModel:
     """A fixed-point model that runs.
 
-    `run` gives every value of every layer, `logits` only the answer, in batches.  Inputs are raw
-    integers of `hw.model.InputFormat`: [n, C, H, W] for a static network, [n, T, C, H, W] for
-    events.
+    `run` gives every value of every layer, `results` those of one image layer by layer, `logits`
+    only the answers.  Inputs are raw integers of `hw.model.InputFormat`: [n, C, H, W] for a static
+    network, [n, T, C, H, W] for events.
+
+    Raises ValueError for sums that no float holds exactly.
     """
 
     def __init__(self, model: FixedPointModel) -> None:
@@ -125,8 +150,8 @@ class GoldenModel:
                 dtype = next((dtype for dtype, bound in EXACT if limit < bound), None)
                 if dtype is None:
                     raise ValueError(f"sums of {layer.name} must be below 2**53, not {limit!r}")
-                self._kernels[layer.name] = torch.from_numpy(
-                    model.tensors[layer.name].weight.astype(np.float64)).to(dtype)
+                weight = torch.from_numpy(model.tensors[layer.name].weight)
+                self._kernels[layer.name] = weight.flatten(1).to(dtype)
 
     @staticmethod
     def _abs_sum(tensors: LayerTensors) -> int:
@@ -140,16 +165,38 @@ class GoldenModel:
             return 1 << token_sum_width(self.model.network, self.model.residual.width)
         return 1
 
+    @property
+    def batch(self) -> int:
+        """How many images run together in `run` and `logits`, 1 to 64."""
+        layers = self.model.network.layers()
+        largest = max(layer.out_channels * layer.positions for layer in layers)
+        return min(64, max(1, BATCH_VALUES // (largest * self.model.network.timesteps)))
+
     def run(self, inputs: np.ndarray) -> list[list[LayerResult]]:
         """Every layer of every image: `result[image][layer]`."""
-        steps = list(self.steps(inputs))
-        return [[_result(step, image, self.model.network) for step in steps]
-                for image in range(len(inputs))]
+        self._check(inputs)
+        results: list[list[LayerResult]] = []
+        for part in self._parts(inputs, self.batch):
+            images: list[list[LayerResult]] = [[] for _ in part]
+            for step in self.steps(part):
+                for number, image in enumerate(images):
+                    image.append(_result(step, number, self.model.network))
+            results += images
+        return results
 
-    def logits(self, inputs: np.ndarray, batch: int = 64) -> np.ndarray:
+    def results(self, image: np.ndarray) -> Iterator[LayerResult]:
+        """Every layer of one input [C, H, W] or [T, C, H, W], to be used and dropped in turn."""
+        for step in self.steps(image[None]):
+            yield _result(step, 0, self.model.network)
+
+    def logits(self, inputs: np.ndarray, batch: int | None = None) -> np.ndarray:
         """Raw logits, int64 [n, classes]."""
-        parts = [inputs[first:first + batch] for first in range(0, len(inputs), batch)]
-        return np.concatenate([list(self.steps(part))[-1].logits.numpy() for part in parts])
+        return np.concatenate([deque(self.steps(part), maxlen=1).pop().logits.numpy()
+                               for part in self._parts(inputs, batch or self.batch)])
+
+    @staticmethod
+    def _parts(inputs: np.ndarray, batch: int) -> Iterator[np.ndarray]:
+        return (inputs[first:first + batch] for first in range(0, len(inputs), batch))
 
     @torch.no_grad()
     def steps(self, inputs: np.ndarray) -> Iterator[Step]:
@@ -191,8 +238,15 @@ class GoldenModel:
 
     def _sums(self, layer: Layer, x: Tensor) -> Tensor:
         kernel = self._kernels[layer.name]
-        sums = F.conv2d(x.flatten(0, 1).to(kernel.dtype), kernel, padding=layer.kernel // 2)
-        return sums.long().unflatten(0, x.shape[:2])
+        maps = x.flatten(0, 1).to(kernel.dtype)
+        columns = maps.flatten(2) if layer.kernel == 1 else F.unfold(maps, layer.kernel, padding=1)
+        sums = (kernel @ columns).long()
+        return sums.unflatten(0, x.shape[:2]).unflatten(3, x.shape[3:])
+
+    def _fire(self, layer: Layer, x: Tensor) -> Tensor:
+        """The spikes of the LIF after a layer with weights."""
+        threshold = self.model.tensors[layer.name].threshold
+        return lif(x, _per_channel(threshold), self.model.network.tau)
 
     def _convolution(self, layer: Layer, x: Tensor, residual: Tensor | None) -> Step:
         network, tensors = self.model.network, self.model.tensors[layer.name]
@@ -202,18 +256,16 @@ class GoldenModel:
             if network.static_input:   # encoded once, seen by every timestep
                 y = y.expand(network.timesteps, *y.shape[1:])
         else:
-            bits, planes = x.long(), 1
+            bits, planes = x, 1
         counts = _count(layer, bits, planes)
         if layer.output is Output.SPIKES:
-            spikes = lif(y, _per_channel(tensors.threshold), network.tau)
-            return Step(layer, current=y, spikes=spikes, **counts)
+            return Step(layer, current=y, spikes=self._fire(layer, y), **counts)
         total = requantize(y, _per_channel(tensors.shift))
         if layer.adds:
             total = total + residual
         limit = self.model.residual.maximum
         stream = total.clamp(-limit - 1, limit)
-        spikes = (lif(stream, _per_channel(tensors.threshold), network.tau) if layer.lif
-                  else None)
+        spikes = self._fire(layer, stream) if layer.lif else None
         return Step(layer, current=y, spikes=spikes, residual=stream,
                     saturations=(stream != total).sum((0, 2, 3, 4)), **counts)
 
@@ -230,7 +282,7 @@ class GoldenModel:
     def _classifier(self, layer: Layer, spikes: Tensor, residual: Tensor) -> Step:
         network, tensors = self.model.network, self.model.tensors[layer.name]
         if network.classifier.spiking:
-            bits, planes = spikes.long(), 1
+            bits, planes = spikes, 1
             x = bits.sum((0, 3, 4))
         else:
             x = residual.sum((0, 3, 4))
@@ -261,8 +313,9 @@ def _count(layer: Layer, bits: Tensor, planes: int) -> dict:
 
     outputs = taps(bits.shape[3])[:, None] * taps(bits.shape[4]) * layer.out_channels
     size = bits[:, 0].numel() * planes
-    density = bits.sum((0, 2, 3, 4)) / size
-    return {"acs": (bits * outputs).sum((0, 2, 3, 4)),
+    places = bits.sum((0, 2))   # how many are set at each position, [B, H, W]
+    density = places.sum((1, 2)) / size
+    return {"acs": (places * outputs).sum((1, 2)),
             "dense": int(outputs.sum()) * bits.shape[0] * bits.shape[2] * planes,
             "density": density, "rates": (density,) if planes == 1 else ()}
 
@@ -279,3 +332,60 @@ def _result(step: Step, image: int, network: NetworkConfig) -> LayerResult:
         saturations=0 if step.saturations is None else int(step.saturations[image]),
         rates=tuple(float(rate[image]) for rate in step.rates), timesteps=network.timesteps,
         head_dim=network.head_dim)
+
+
+def layer_seconds(golden: GoldenModel, image: np.ndarray) -> list[tuple[float, LayerResult]]:
+    """Seconds that each layer of one input takes, with its counts (no maps)."""
+    timed, start = [], time.perf_counter()
+    for result in golden.results(image):
+        timed.append((time.perf_counter() - start, result.without_maps()))
+        start = time.perf_counter()
+    return timed
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m quantize.golden",
+        description="Time the integer golden model: seconds per image and per layer.")
+    parser.add_argument("model", type=Path, metavar="DIR", help="model directory")
+    parser.add_argument("--samples", type=int, default=1, metavar="N",
+                        help="inputs to run, held-out ones where DIR has them, else random (1)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status 0, or 2 for bad input."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        if arguments.samples < 1:
+            raise ValueError(f"--samples must be at least 1, not {arguments.samples!r}")
+        model = FixedPointModel.load(arguments.model)
+        inputs = _samples(arguments.model, model, arguments.samples)
+        golden = GoldenModel(model)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    runs = [layer_seconds(golden, image) for image in tqdm(inputs, unit="image", leave=False)]
+    print(f"{'layer':<22} {'seconds':>8} {'AC':>16} {'density':>8}")
+    for timed in zip(*runs):
+        seconds, acs, density = np.mean([(seconds, result.acs, result.input_density)
+                                         for seconds, result in timed], axis=0)
+        print(f"{timed[0][1].name:<22} {seconds:>8.3f} {acs:>16,.0f} {density:>8.2%}")
+    totals = [sum(seconds for seconds, _ in run) for run in runs]
+    print(f"{np.mean(totals):.2f} s per image, {min(totals):.2f} to {max(totals):.2f} s; "
+          f"images: {len(runs)}, threads: {torch.get_num_threads()}")
+    return 0
+
+
+def _samples(directory: Path, model: FixedPointModel, count: int) -> np.ndarray:
+    network, fmt = model.network, model.input
+    if (directory / SAMPLES).is_file():
+        return Samples.load(directory).inputs[:count]
+    shape = (network.in_channels, network.image_height, network.image_width)
+    if not network.static_input:
+        shape = (network.timesteps, *shape)
+    return np.random.default_rng(0).integers(fmt.minimum, fmt.maximum + 1, (count, *shape))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,6 +7,7 @@ are random.
 """
 
 import numpy as np
+from torch import Tensor
 
 from hw.model import FixedPointModel, InputFormat, LayerTensors, ResidualFormat, Samples
 from hw.network import Layer, NetworkConfig, Output
@@ -32,26 +33,39 @@ def random_model(network: NetworkConfig, seed: int = 0, weight_bits: int = 8,
     tensors = {layer.name: _random_tensors(layer, rng, weight_bits)
                for layer in network.layers() if layer.has_weights}
     model = FixedPointModel(network, weight_bits, fmt, residual or ResidualFormat(16, 4), tensors)
-    inputs = random_samples(model, 2, seed).inputs
-    # Thresholds of a layer change only what comes after it: calibrate in order.
-    for layer in network.layers():
-        if layer.lif and layer.has_weights:
-            step = next(s for s in GoldenModel(model).steps(inputs) if s.layer.name == layer.name)
-            x = step.current if layer.output is Output.SPIKES else step.residual
-            wanted = BRANCH_DENSITY if layer.name.rpartition(".")[2] in "qkv" else density
-            level = np.quantile(x.numpy() * 1.5, 1 - wanted, axis=(0, 1, 3, 4))
-            tensors[layer.name].threshold[:] = np.maximum(level, 1).astype(np.int64)
+    # A layer's threshold changes only what comes after it: one walk sets them all.
+    golden = _Calibration(model, density)
+    for _ in golden.steps(_random_inputs(model, 2, seed)):
+        pass
     return model
+
+
+class _Calibration(GoldenModel):
+    """Sets the threshold of each LIF to what its first inputs need to fire as often as wanted."""
+
+    def __init__(self, model: FixedPointModel, density: float) -> None:
+        super().__init__(model)
+        self.density = density
+
+    def _fire(self, layer: Layer, x: Tensor) -> Tensor:
+        wanted = BRANCH_DENSITY if layer.name.rpartition(".")[2] in "qkv" else self.density
+        level = np.quantile(x.numpy() * 1.5, 1 - wanted, axis=(0, 1, 3, 4))
+        self.model.tensors[layer.name].threshold[:] = np.maximum(level, 1).astype(np.int64)
+        return super()._fire(layer, x)
 
 
 def random_samples(model: FixedPointModel, count: int, seed: int = 0) -> Samples:
     """Uniformly random inputs; the labels are what the golden model answers."""
+    inputs = _random_inputs(model, count, seed)
+    return Samples(inputs, GoldenModel(model).logits(inputs).argmax(1))
+
+
+def _random_inputs(model: FixedPointModel, count: int, seed: int) -> np.ndarray:
     network, fmt = model.network, model.input
     shape = (network.in_channels, network.image_height, network.image_width)
     if not network.static_input:
         shape = (network.timesteps, *shape)
-    inputs = np.random.default_rng(seed).integers(fmt.minimum, fmt.maximum + 1, (count, *shape))
-    return Samples(inputs, GoldenModel(model).logits(inputs).argmax(1))
+    return np.random.default_rng(seed).integers(fmt.minimum, fmt.maximum + 1, (count, *shape))
 
 
 def _random_tensors(layer: Layer, rng: np.random.Generator, weight_bits: int) -> LayerTensors:

@@ -7,7 +7,8 @@ import torch
 
 from hw.model import FixedPointModel, InputFormat, LayerTensors, ResidualFormat
 from hw.network import Classifier, Kind, NetworkConfig, Output
-from quantize.golden import GoldenModel, attention, lif, max_pool, requantize
+from quantize import golden as golden_module
+from quantize.golden import GoldenModel, attention, lif, main, max_pool, requantize
 from quantize.random_model import random_model, random_samples
 from tests.hw import reference
 
@@ -184,6 +185,25 @@ def test_sums_beyond_float32_are_exact():
     assert (step.current[0, 0].numpy() == exact).all()
 
 
+@pytest.mark.parametrize("images", [1, 16])   # libraries choose their routine by the batch
+def test_float32_sums_just_below_the_bound_are_exact(images):
+    network = NetworkConfig(8, 1, 1, 2, 57, 4, 3, 2, pool_stages=(False,) * 4)
+    fmt = InputFormat(8, False, 1.0, (0.0,) * 57, (1.0,) * 57)
+    model = random_model(network, input_format=fmt)
+    weight = model.tensors["patch_embed.block0"].weight
+    weight[:] = 127 - (weight & 1)
+    golden = GoldenModel(model)
+    assert golden._kernels["patch_embed.block0"].dtype == torch.float32
+    inputs = 255 - (random_samples(model, images).inputs & 1)
+    current = next(golden.steps(inputs)).current[0].numpy()
+    tensors = model.tensors["patch_embed.block0"]
+    for image in range(0, images, 5):
+        exact = reference.conv(weight, inputs[image])
+        assert 0.97 < exact.max() / (1 << 24) < 1 and (exact & 1).any()
+        exact = (exact << tensors.bias_shift) + tensors.bias[:, None, None]
+        assert (current[image] == exact).all()
+
+
 def test_sums_that_no_float_holds_are_refused():
     network = NetworkConfig(8, 1, 1, 4, 1, 512, 512, 2, pool_stages=(False,) * 4)
     tensors = {layer.name: LayerTensors(
@@ -204,6 +224,41 @@ def test_batches_equal_single_runs():
     golden = GoldenModel(model)
     together = golden.logits(inputs, batch=2)
     assert (together == np.concatenate([golden.logits(inputs[i:i + 1]) for i in range(5)])).all()
+
+
+@pytest.mark.parametrize("name", ["base", "tau 1.5, events"])
+def test_layer_by_layer_and_batches_of_any_size_equal_a_run(name, monkeypatch):
+    model = random_model(NETWORKS[name])
+    inputs = random_samples(model, 3).inputs
+    golden = GoldenModel(model)
+    assert golden.batch == 64
+    together = golden.run(inputs)
+    monkeypatch.setattr(golden_module, "BATCH_VALUES", 1)
+    assert golden.batch == 1
+    for image, *runs in zip(inputs, together, golden.run(inputs), strict=True):
+        runs.append(list(golden.results(image)))
+        for one, other, third in zip(*runs, strict=True):
+            for got in (other, third):
+                for part in ("spikes", "residual", "logits"):
+                    assert np.array_equal(getattr(one, part), getattr(got, part)), one.name
+                assert one.without_maps().acs == got.without_maps().acs
+            assert one.without_maps().spikes is None and one.without_maps().residual is None
+
+
+def test_command_prints_seconds_of_every_layer(tmp_path, capsys):
+    model = random_model(NETWORKS["base"])
+    model.save(tmp_path / "random")   # no samples: random inputs
+    model.save(tmp_path / "samples", random_samples(model, 3))
+    for directory in ("random", "samples"):
+        assert main([str(tmp_path / directory), "--samples", "2"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[0] for line in lines[1:-1]] == [
+            layer.name for layer in model.network.layers()]
+        assert " s per image, " in lines[-1] and "images: 2, " in lines[-1]
+    assert main([str(tmp_path / "samples"), "--samples", "0"]) == 2
+    assert capsys.readouterr().err == "error: --samples must be at least 1, not 0\n"
+    assert main([str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err.startswith("error: model directory must hold manifest.json, ")
 
 
 def test_wrong_inputs_are_one_sentence():
