@@ -9,8 +9,10 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.attention import Attention
+from hw.axi import ADDRESS_BITS, ReadPort
 from hw.config import HardwareConfig
 from hw.dispatch import Dispatch
+from hw.fetch import Fetch
 from hw.finish import Finish
 from hw.gather import Gather
 from hw.isa import Op
@@ -23,7 +25,7 @@ from hw.spike_memory import SpikeMemory
 
 @dataclass(frozen=True)
 class Images:
-    """Initial contents of the memories, made by `hw.compiler`."""
+    """Initial contents of the memories, made by `hw.compiler`; empty where they are streamed."""
 
     program: Sequence[int]
     params: Sequence[int]
@@ -56,6 +58,8 @@ class Accelerator(wiring.Component):
       `i`  raw samples, in the order timestep (events only), y, x, channel
       `o`  `hw.readout.OUTPUT`: logits, then ac, cycles, saturations of every layer
       `trace_spikes`, `trace_residual`  every result of every layer, if `trace`
+      with streamed weights: `weights` (AXI4 read master), `weights_address` of the image in memory,
+      `enable` (the image is there), `bad_image` (it is not one)
     Latency and throughput: what the counters say; the next inference's samples are taken when the
     last output word has been.
     """
@@ -65,7 +69,9 @@ class Accelerator(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(unsigned(hardware.input_width))),
             "o": Out(stream.Signature(OUTPUT)),
-        } | ({"trace_spikes": Out(SpikeTrace(hardware)),
+        } | ({"weights": Out(ReadPort(hardware.port_bits)), "weights_address": In(ADDRESS_BITS),
+              "enable": In(1), "bad_image": Out(1)} if hardware.streamed else {})
+          | ({"trace_spikes": Out(SpikeTrace(hardware)),
               "trace_residual": Out(ResidualTrace(hardware))} if trace else {}))
 
     def elaborate(self, platform):
@@ -113,7 +119,21 @@ class Accelerator(wiring.Component):
             readout.report.eq(sequencer.report), readout.cycles.eq(sequencer.cycles),
             readout.acs.eq(Mux(ins.op == Op.ATTENTION, attention.acs, finish.acs)),
             readout.saturations.eq(finish.saturations),
+            finish.restart.eq(sequencer.restart),
         ]
+        if hardware.streamed:
+            m.submodules.fetch = fetch = Fetch(hardware)
+            wiring.connect(m, fetch.port, wiring.flipped(self.weights))
+            wiring.connect(m, fetch.program, sequencer.load)
+            wiring.connect(m, fetch.params, finish.params)
+            wiring.connect(m, fetch.weights, lanes.load)
+            wiring.connect(m, fetch.tile, gather.tile)
+            m.d.comb += [
+                fetch.start.eq(sequencer.restart), fetch.address.eq(self.weights_address),
+                fetch.released.eq(finish.released), sequencer.enable.eq(self.enable),
+                sequencer.program_ready.eq(fetch.program_ready),
+                self.bad_image.eq(fetch.bad_image),
+            ]
         if self._trace:
             self._connect_traces(m, ins, finish, attention)
         return m

@@ -125,8 +125,8 @@ def write_sources(folder: Path, program: Program, board: Any) -> None:
     (folder / "accelerator.v").write_text(accelerator_verilog(program))
     images = folder / "images"
     images.mkdir()
-    for name, text in program.images().items():
-        (images / name).write_text(text)
+    for name, content in program.images().items():
+        (images / name).write_bytes(content)
     core = Accelerator(hardware, program.memory)
     plan = build_plan(board, core, hardware.input_width, name=TOP)
     plan.extract(folder)

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiler: a fixed-point model becomes instructions and memory images for given hardware."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from hw.accelerator import Images
-from hw.config import MIN_INTERVAL, POOL_WINDOWS, HardwareConfig
+from hw.config import MIN_INTERVAL, POOL_WINDOWS, HardwareConfig, model_widths
 from hw.current import Param, ParamRow
 from hw.drain import repeat_interval
 from hw.isa import Emit, Instruction, Op
 from hw.layout import LayerPlan, MemoryPlan, SpikeMap, padded_head_dim, plan_memory
 from hw.model import FixedPointModel, LayerTensors
 from hw.network import Kind, Layer, Output
+from hw.tiles import Placement, encode_stream, place_tiles
 
 EMIT = {Output.SPIKES: Emit.SPIKES, Output.RESIDUAL: Emit.RESIDUAL, Output.LOGITS: Emit.LOGITS}
 
@@ -34,13 +36,20 @@ class LayerTrace:
 
 @dataclass(frozen=True)
 class Program:
-    """Everything that depends on the model: instructions by name, and the memories' contents."""
+    """Everything that depends on the model: instructions by name, and the memories' contents.
+
+    memory: initial contents of on-chip memories (empty with streamed weights)
+    tiles:  with streamed weights, where each tile passes, in order
+    stream: with streamed weights, the image (`hw.tiles`) that lies in external memory
+    """
 
     model: FixedPointModel
     hardware: HardwareConfig
     plan: MemoryPlan
     instructions: tuple[dict[str, int], ...]
     memory: Images
+    tiles: tuple[Placement, ...] = ()
+    stream: bytes = b""
 
     @cached_property
     def traces(self) -> tuple[LayerTrace, ...]:
@@ -52,14 +61,16 @@ class Program:
             traces.append(LayerTrace(plan.index, plan.layer, channels))
         return tuple(traces)
 
-    def images(self) -> dict[str, str]:
-        """Memory contents as `$readmemh` text, by file name."""
+    def images(self) -> dict[str, bytes]:
+        """Memory contents by file name: `$readmemh` text, or the image of external memory."""
         hardware = self.hardware
+        if hardware.streamed:
+            return {"weights.bin": self.stream}
         tables = {"program": (self.memory.program, 32),
                   "params": (self.memory.params, ParamRow(hardware).size)}
         for bank, rows in enumerate(self.memory.weights):
             tables[f"weights{bank}"] = (rows, hardware.geometry.lanes * hardware.weight_bits)
-        return {f"{name}.hex": "".join(f"{row:0{-(-width // 4)}x}\n" for row in rows)
+        return {f"{name}.hex": "".join(f"{row:0{-(-width // 4)}x}\n" for row in rows).encode()
                 for name, (rows, width) in tables.items()}
 
 
@@ -74,37 +85,87 @@ def compile_model(model: FixedPointModel, hardware: HardwareConfig) -> Program:
     layout = Instruction(hardware)
     instructions = _instructions(model, hardware, plan)
     program = [word for values in instructions for word in layout.encode(values)]
-    banks: list[list[int]] = [[0] for _ in range(hardware.geometry.banks)]
-    params: list[int] = []
-    for layer in plan.layers:
-        if layer.layer.has_weights:
-            tensors = model.tensors[layer.layer.name]
-            for bank, rows in enumerate(_weight_rows(tensors, layer, hardware)):
-                banks[bank] += rows
-            params += _param_rows(tensors, layer, hardware)
+    weighted = [layer for layer in plan.layers if layer.layer.has_weights]
+    tables = [(_weight_rows(model.tensors[layer.layer.name], layer, hardware),
+               _param_rows(model.tensors[layer.layer.name], layer, hardware))
+              for layer in weighted]
+    if hardware.streamed:
+        tiles = _place(weighted, hardware)
+        stream = encode_stream(program, zip(
+            tiles, *zip(*_tile_tables(weighted, tables, hardware), strict=True), strict=True),
+            hardware.port_bits, ParamRow(hardware).size)
+        return Program(model, hardware, plan, tuple(instructions), Images([], [], []),
+                       tuple(tiles), stream)
+    banks = [[0, *(int.from_bytes(row.tobytes(), "little") for rows, _ in tables
+                   for row in rows[:, bank])] for bank in range(hardware.geometry.banks)]
+    params = [row for _, rows in tables for row in rows]
     return Program(model, hardware, plan, tuple(instructions), Images(program, params, banks))
 
 
+def _place(layers: list[LayerPlan], hardware: HardwareConfig) -> list[Placement]:
+    """Tiles of all layers in the ring; ValueError names the layer whose tiles do not fit."""
+    geometry = hardware.geometry
+    for layer in layers:
+        short = layer.tile_rows + 1 - hardware.weight_rows
+        if short > 0:
+            bits = short * geometry.banks * geometry.lanes * hardware.weight_bits
+            raise ValueError(
+                f"weight memory must hold a tile of {layer.layer.name}, {layer.tile_rows} rows in "
+                f"each of {geometry.banks} banks beside the zero row, not "
+                f"{hardware.weight_rows - 1!r}: it is short by {bits:,} bits")
+    return place_tiles([layer.tile_rows for layer in layers for _ in range(layer.tiles)],
+                       hardware.weight_rows)
+
+
+def _tile_tables(layers: list[LayerPlan], tables: list[tuple[np.ndarray, list[int]]],
+                 hardware: HardwareConfig) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Parameter rows and weight rows of each tile."""
+    geometry = hardware.geometry
+    for layer, (rows, params) in zip(layers, tables, strict=True):
+        for tile in range(layer.tiles):
+            beat = tile * geometry.beats
+            yield (params[beat:beat + layer.beats(tile, geometry)],
+                   rows[tile * layer.tile_rows:(tile + 1) * layer.tile_rows])
+
+
 def _check(model: FixedPointModel, hardware: HardwareConfig, plan: MemoryPlan) -> None:
-    needed = HardwareConfig.for_model(
-        model, hardware.geometry.lanes, hardware.geometry.banks, hardware.geometry.spike_word,
-        hardware.geometry.neurons)
-    exact = ("weight_bits", "input_width", "in_channels", "residual_width", "attention_lanes",
-             "shift_left", "fraction", "slow_tau")
-    for name in exact:
+    geometry = hardware.geometry
+    needed = HardwareConfig.for_model(model, geometry.lanes, geometry.banks, geometry.spike_word,
+                                      geometry.neurons, hardware.port_bits)
+    for name in ("input_width", "in_channels", "residual_width"):
         if getattr(needed, name) != getattr(hardware, name):
             raise ValueError(f"hardware {name} must be {getattr(needed, name)} for this model, "
                              f"not {getattr(hardware, name)!r}")
     for half in (0, 1):
-        if plan.spike_words[half] > hardware.spike_words[half]:
+        short = plan.spike_words[half] - hardware.spike_words[half]
+        if short > 0:
             raise ValueError(f"spike memory half {half} must hold {plan.spike_words[half]} words, "
-                             f"not {hardware.spike_words[half]!r}")
-    for name in ("acc_width", "plane_width", "current_width", "state_width", "param_width",
-                 "shift_width", "token_sum_width", "residual_words", "token_sum_words",
-                 "logit_words", "weight_rows", "param_rows", "program_layers", "max_timesteps"):
-        if getattr(needed, name) > getattr(hardware, name):
-            raise ValueError(f"hardware {name} must be at least {getattr(needed, name)} for this "
-                             f"model, not {getattr(hardware, name)!r}")
+                             f"not {hardware.spike_words[half]!r}: it is short by "
+                             f"{short * geometry.spike_word:,} bits")
+    short = plan.residual_words - hardware.residual_words
+    if short > 0:
+        raise ValueError(f"residual memory must hold {plan.residual_words} words, "
+                         f"not {hardware.residual_words!r}: it is short by "
+                         f"{short * geometry.neurons * hardware.residual_width:,} bits")
+    stored = plan.geometry.words(_attention_channels(plan)) * geometry.spike_word
+    if stored % hardware.attention_lanes:
+        raise ValueError(f"attention_lanes must divide the {stored} stored channels of q, k and v, "
+                         f"not {hardware.attention_lanes!r}")
+    # The common grid of several models is finer than that of one alone.
+    widths = model_widths([model], hardware.fraction, hardware.shift_left)
+    memories = () if hardware.streamed else ("weight_rows", "param_rows")
+    sizes = {name: getattr(needed, name) for name in (
+        "weight_bits", "attention_lanes", "slow_tau", "token_sum_words", "logit_words",
+        "program_layers", "program_words", "channel_beats", "max_timesteps", *memories)}
+    for name, least in (sizes | widths).items():
+        if least > getattr(hardware, name):
+            raise ValueError(f"hardware {name} must be at least {least} for this model, "
+                             f"not {getattr(hardware, name)!r}")
+
+
+def _attention_channels(plan: MemoryPlan) -> int:
+    return len(next(layer.out_channels for layer in plan.layers
+                    if layer.layer.kind is Kind.ATTENTION))
 
 
 def _instructions(model: FixedPointModel, hardware: HardwareConfig,
@@ -165,9 +226,8 @@ def _convolution(model: FixedPointModel, hardware: HardwareConfig, memory: Memor
         "source_half": source.half, "source_base": source.base, "source_words": source.words,
         "steps": source.steps, "position_stride": position, "row_stride": width * position,
         "height": height, "width": width, "kernel3": layer.kernel == 3,
-        "weight_base": plan.weight_base, "tap_stride": plan.rows_per_tap,
+        "tap_stride": plan.rows_per_tap,
         "row_tap_stride": 3 * plan.rows_per_tap if layer.kernel == 3 else 0,
-        "tile_stride": layer.kernel ** 2 * plan.rows_per_tap,
         "planes": planes.get(layer.kind, 1),
         "signed_input": model.input.signed if layer.kind is Kind.ENCODER else by_planes,
         "timesteps": 1 if by_planes else network.timesteps, "repeat": repeat,
@@ -175,9 +235,11 @@ def _convolution(model: FixedPointModel, hardware: HardwareConfig, memory: Memor
         "tiles": plan.tiles, "last_beats": plan.last_beats, "interval": interval,
         "last_interval": network.timesteps * repeat_interval(geometry.beats, interval)
         if repeat else interval,
-        "emit": EMIT[layer.output], "param_base": plan.param_base,
-        "slow_tau": network.tau == 1.5,
+        "emit": EMIT[layer.output], "slow_tau": network.tau == 1.5,
     }
+    if not hardware.streamed:   # a streamed tile brings its place along
+        values |= {"weight_base": plan.weight_base, "tile_stride": plan.tile_rows,
+                   "param_base": plan.param_base}
     if layer.output is Output.RESIDUAL:
         values |= {"add_residual": layer.adds, "residual_stride": memory.residual_beats,
                    "token_sum": not layer.lif}
@@ -189,8 +251,8 @@ def _convolution(model: FixedPointModel, hardware: HardwareConfig, memory: Memor
 
 
 def _weight_rows(tensors: LayerTensors, plan: LayerPlan,
-                 hardware: HardwareConfig) -> list[list[int]]:
-    """Rows of each bank: by tile, tap, then input channels of the bank; lane 0 in the low bits."""
+                 hardware: HardwareConfig) -> np.ndarray:
+    """uint8 [rows, banks, bytes]: by tile, tap, then input channels of the bank; lane 0 lowest."""
     geometry, bits = hardware.geometry, hardware.weight_bits
     inputs, outputs = np.array(plan.sources[0].channels), np.array(plan.out_channels)
     taps = plan.layer.kernel ** 2
@@ -200,10 +262,11 @@ def _weight_rows(tensors: LayerTensors, plan: LayerPlan,
     real_out, real_in = np.flatnonzero(outputs >= 0), np.flatnonzero(inputs >= 0)
     stored[np.ix_(real_out, real_in)] = weight[np.ix_(outputs[real_out], inputs[real_in])]
     rows = stored.reshape(plan.tiles, geometry.lanes, plan.rows_per_tap, geometry.banks, taps)
-    rows = rows.transpose(3, 0, 4, 2, 1).reshape(geometry.banks, -1, geometry.lanes)
+    rows = rows.transpose(0, 4, 2, 3, 1).reshape(-1, geometry.banks, geometry.lanes)
+    if bits == 8:
+        return rows
     ones = np.unpackbits(rows[..., None], axis=-1, bitorder="little")[..., :bits]
-    packed = np.packbits(ones.reshape(*rows.shape[:2], -1), axis=-1, bitorder="little")
-    return [[int.from_bytes(row.tobytes(), "little") for row in bank] for bank in packed]
+    return np.packbits(ones.reshape(*rows.shape[:2], -1), axis=-1, bitorder="little")
 
 
 def _param_rows(tensors: LayerTensors, plan: LayerPlan, hardware: HardwareConfig) -> list[int]:

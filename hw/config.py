@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The hardware as data: one frozen object sizes every unit, memory and bus of the accelerator."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from hw.axi import PORT_BITS
 from hw.bounds import layer_bounds, signed_width
 from hw.layout import (
     DEFAULT_BANKS,
@@ -45,6 +46,12 @@ class HardwareConfig:
     slow_tau:      support tau 1.5 beside tau 2
     attention_lanes:  channels of one attention group: a spike word, or a head if that is larger
     max_timesteps: T
+    channel_beats: beats of all output channels of a layer
+    port_bits:     data width of the AXI4 port through which program, weights and parameters are
+                   streamed in each inference; 0: they are initial contents of on-chip memories.
+                   Streamed, weight_rows is the size of the ring that tiles pass through (one row of
+                   it stays zero) and param_rows means nothing.
+    program_words: streamed: 32-bit words of the program memory
     """
 
     geometry: Geometry
@@ -71,6 +78,9 @@ class HardwareConfig:
     max_timesteps: int
     attention_lanes: int
     slow_tau: bool
+    channel_beats: int
+    port_bits: int = 0
+    program_words: int = 0
     queue_depth: int = 16
 
     def __post_init__(self) -> None:
@@ -83,24 +93,66 @@ class HardwareConfig:
             raise ValueError(f"queue_depth must be at least 2, not {self.queue_depth!r}")
         if not 1 <= self.max_timesteps <= 16:
             raise ValueError(f"max_timesteps must be 1 to 16, not {self.max_timesteps!r}")
+        if self.port_bits not in (0, *PORT_BITS):
+            raise ValueError(f"port_bits must be 0 (weights on chip), 64 or 128, "
+                             f"not {self.port_bits!r}")
 
     @classmethod
     def for_model(cls, model: FixedPointModel, lanes: int = DEFAULT_LANES,
                   banks: int = DEFAULT_BANKS, spike_word: int | None = None,
-                  neurons: int | None = None) -> "HardwareConfig":
-        """The smallest hardware that holds `model` with its weights on chip.
+                  neurons: int | None = None, port_bits: int = 0,
+                  weight_rows: int | None = None) -> "HardwareConfig":
+        """The smallest hardware that holds `model`: `for_models` of it alone."""
+        return cls.for_models([model], lanes, banks, spike_word, neurons, port_bits, weight_rows)
 
-        Raises ValueError for a geometry that cannot be built.
+    @classmethod
+    def for_models(cls, models: Sequence[FixedPointModel], lanes: int = DEFAULT_LANES,
+                   banks: int = DEFAULT_BANKS, spike_word: int | None = None,
+                   neurons: int | None = None, port_bits: int = 0,
+                   weight_rows: int | None = None) -> "HardwareConfig":
+        """The smallest hardware that runs each of `models`, given its program and images.
+
+        port_bits:   0 holds all weights on chip, else they are streamed
+        weight_rows: streamed: size of each weight bank (default: room for any two neighbouring
+                     tiles, so that one is loaded while the other is used)
+
+        Raises ValueError for a geometry that cannot be built, or models of different input or
+        residual format.
         """
         geometry = Geometry.for_lanes(lanes, banks, spike_word, neurons)
-        plan = plan_memory(model.network, geometry, model.input.bits, model.residual.width)
-        return cls(geometry=geometry, weight_bits=model.weight_bits, **_widths(model),
-                   **_depths(model, plan), residual_width=model.residual.width,
-                   input_width=model.input.bits,
-                   in_channels=model.network.in_channels, max_timesteps=model.network.timesteps,
-                   attention_lanes=max(geometry.spike_word,
-                                       padded_head_dim(model.network.head_dim)),
-                   slow_tau=model.network.tau == 1.5)
+        for name, values in {"input bits": {m.input.bits for m in models},
+                             "in_channels": {m.network.in_channels for m in models},
+                             "residual width": {m.residual.width for m in models}}.items():
+            if len(values) > 1:
+                raise ValueError(f"models on one hardware must have the same {name}, "
+                                 f"not {sorted(values)!r}")
+        plans = [plan_memory(m.network, geometry, m.input.bits, m.residual.width) for m in models]
+        sizes = {name: max(depths[name] for depths in map(_depths, plans))
+                 for name in _depths(plans[0])}
+        sizes["spike_words"] = tuple(max(p.spike_words[half] for p in plans) for half in (0, 1))
+        first = models[0]
+        config = cls(
+            geometry=geometry, weight_bits=max(m.weight_bits for m in models),
+            **model_widths(models),
+            **sizes, residual_width=first.residual.width, input_width=first.input.bits,
+            in_channels=first.network.in_channels,
+            max_timesteps=max(m.network.timesteps for m in models),
+            attention_lanes=max(geometry.spike_word, *(padded_head_dim(m.network.head_dim)
+                                                       for m in models)),
+            slow_tau=any(m.network.tau == 1.5 for m in models), port_bits=port_bits)
+        if not config.streamed:
+            return config
+        rows = [_tile_rows(plan) for plan in plans]
+        pairs = max(sum(pair) for each in rows for pair in zip([0, *each], each))
+        config = replace(config, weight_rows=pairs + 1 if weight_rows is None else weight_rows,
+                         param_rows=0)
+        words = _instruction_words(config)
+        return replace(config, program_words=max(len(p.layers) + 3 for p in plans) * words)
+
+    @property
+    def streamed(self) -> bool:
+        """Weights come through a port, not from initial memory contents."""
+        return bool(self.port_bits)
 
     @property
     def current_full_width(self) -> int:
@@ -120,18 +172,44 @@ class HardwareConfig:
             raise ValueError(f"hardware configuration is incomplete: {error}") from None
 
 
-def _depths(model: FixedPointModel, plan: MemoryPlan) -> dict[str, Any]:
-    classes = -(-model.network.num_classes // plan.geometry.neurons)
-    return {"spike_words": plan.spike_words, "residual_words": plan.residual_words,
-            "token_sum_words": plan.residual_beats, "logit_words": classes,
-            "weight_rows": plan.weight_rows, "param_rows": plan.param_rows,
-            "program_layers": len(plan.layers)}
+def _depths(plan: MemoryPlan) -> dict[str, Any]:
+    geometry = plan.geometry
+    classes = -(-plan.network.num_classes // geometry.neurons)
+    return {"residual_words": plan.residual_words, "token_sum_words": plan.residual_beats,
+            "logit_words": classes, "weight_rows": plan.weight_rows,
+            "param_rows": plan.param_rows, "program_layers": len(plan.layers),
+            "channel_beats": max((layer.tiles - 1) * geometry.beats + layer.last_beats
+                                 for layer in plan.layers)}
 
 
-def _widths(model: FixedPointModel) -> dict[str, int]:
-    """Widths that no input can overflow, on the common grid of all layers."""
+def _tile_rows(plan: MemoryPlan) -> list[int]:
+    return [rows for layer in plan.layers for rows in layer.tiles * [layer.tile_rows]]
+
+
+def _instruction_words(config: HardwareConfig) -> int:
+    from hw.isa import Instruction  # which is laid out for a configuration
+
+    return Instruction(config).words
+
+
+def model_widths(models: Sequence[FixedPointModel], fraction: int = 0,
+                 shift_left: int = 0) -> dict[str, int]:
+    """Widths that no input of any model can overflow, on the common grid of all layers.
+
+    fraction, shift_left: at least these
+    """
+    fraction = max(fraction, *(t.bias_shift for m in models for t in m.tensors.values()))
+    each = [_one_model_widths(model, fraction) for model in models]
+    least = min(values.pop("least_shift") for values in each)
+    left = max(shift_left, -least)
+    shift = max(values.pop("largest_shift") for values in each) + left
+    widths = {name: max(values[name] for values in each) for name in each[0]}
+    return widths | {"fraction": fraction, "shift_left": left,
+                     "shift_width": max(1, shift.bit_length())}
+
+
+def _one_model_widths(model: FixedPointModel, fraction: int) -> dict[str, int]:
     bounds = layer_bounds(model)
-    fraction = max(tensors.bias_shift for tensors in model.tensors.values())
     current = state = threshold = 0
     shifts = []
     for layer in model.network.layers():
@@ -148,14 +226,12 @@ def _widths(model: FixedPointModel) -> dict[str, int]:
             threshold = max(threshold, int(abs(tensors.threshold).max()) << scale)
     head = model.tensors["head"]
     logit_bias = int(abs(head.bias).max()) << fraction - head.bias_shift
-    left = max(0, -min(shifts))
     return {
-        "fraction": fraction,
         "acc_width": signed_width(max(bound.sum for bound in bounds.values())),
         "plane_width": signed_width(max(bound.total for bound in bounds.values())),
         "current_width": signed_width(current), "state_width": signed_width(state),
         "param_width": max(signed_width(max(current, threshold)),
                            -(-signed_width(logit_bias) // 2)),
-        "shift_left": left, "shift_width": max(1, (max(shifts) + left).bit_length()),
+        "least_shift": min(shifts), "largest_shift": max(shifts),
         "token_sum_width": token_sum_width(model.network, model.residual.width),
     }

@@ -9,8 +9,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.drain import SumBeat, Tag
+from hw.drain import SumBeat, Tag, param_address_bits
 from hw.isa import TALLY_BITS, Emit, Instruction, bits_for
+from hw.tiles import RowWrite
 
 
 class Param(data.StructLayout):
@@ -31,6 +32,11 @@ class ParamRow(data.StructLayout):
                           "real": bits_for(neurons)})
 
 
+def param_write(hardware: HardwareConfig) -> RowWrite:
+    """Port through which streamed parameter rows arrive."""
+    return RowWrite(param_address_bits(hardware), ParamRow(hardware).size)
+
+
 class CurrentBeat(data.StructLayout):
     """Finished currents y = (sum << fraction) + bias, on their way to LIF, residual or logits."""
 
@@ -49,7 +55,8 @@ class Current(wiring.Component):
 
     Throughput one beat per cycle; latency 2 cycles, beats whose tag does not say `emit` end here.
     A beat of the same number may follow after one cycle.
-    Ports: `instruction`, `clear` (zero the counter), `i`, `o`, `acs`.
+    Ports: `instruction`, `clear` (zero the counter), `i`, `o`, `acs`; with streamed weights
+    `params` (rows as they arrive), which are `image` otherwise.
     """
 
     LATENCY = 2
@@ -61,7 +68,7 @@ class Current(wiring.Component):
             "i": In(stream.Signature(SumBeat(hardware), always_ready=True)),
             "o": Out(stream.Signature(CurrentBeat(hardware), always_ready=True)),
             "acs": Out(TALLY_BITS),
-        })
+        } | ({"params": In(param_write(hardware))} if hardware.streamed else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -70,10 +77,16 @@ class Current(wiring.Component):
         tag = self.i.payload.tag
 
         row = ParamRow(hardware)
+        depth = (1 << param_address_bits(hardware) if hardware.streamed
+                 else max(2, hardware.param_rows))
         m.submodules.params = params = Memory(shape=unsigned(row.size), init=self._image,
-                                              depth=max(2, hardware.param_rows))
+                                              depth=depth)
         param_read = params.read_port()
-        m.d.comb += param_read.addr.eq(ins.param_base + tag.channel_beat)
+        m.d.comb += param_read.addr.eq(tag.param)
+        if hardware.streamed:
+            loaded = params.write_port()
+            m.d.comb += [loaded.en.eq(self.params.en), loaded.addr.eq(self.params.address),
+                         loaded.data.eq(self.params.data)]
 
         # Stage 1: plane sums.  Read and write share the cycle, so beats need no distance.
         planes = data.ArrayLayout(signed(hardware.plane_width), neurons)

@@ -1,13 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drain: from finished sums of all lanes to beats of a few neurons, each knowing where it goes."""
 
-from amaranth import Array, Module, Mux, Signal, signed
+from amaranth import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
 from hw.isa import Instruction, bits_for
 from hw.lanes import EVENT_COUNT_BITS, Sums
+from hw.tiles import PARAM_SLOTS, TILE_COUNT_BITS
+
+
+def beat_bits(hardware: HardwareConfig) -> int:
+    """Width of the number of a beat within its tile."""
+    return max(1, (hardware.geometry.beats - 1).bit_length())
+
+
+def param_address_bits(hardware: HardwareConfig) -> int:
+    """Width of the address of a parameter row."""
+    if hardware.streamed:
+        return beat_bits(hardware) + (PARAM_SLOTS - 1).bit_length()
+    return bits_for(hardware.param_rows)
 
 
 def repeat_interval(beats: int, interval: int) -> int:
@@ -19,7 +32,8 @@ class Tag(data.StructLayout):
     """What travels with a beat through the finish pipeline.
 
     beat:          beat of the tile (address of per-neuron state)
-    channel_beat:  beat counted over all tiles (parameters, token sums, logits)
+    channel_beat:  beat counted over all tiles of the layer (token sums, logits)
+    param:         address of the parameter row
     fresh:         first group of a sum; hold: the sum stays as it is (repeated static input)
     subtract:      plane of the sign bit; emit: the sum is complete
     first_timestep:  v is 0
@@ -32,8 +46,8 @@ class Tag(data.StructLayout):
 
     def __init__(self, hardware: HardwareConfig) -> None:
         super().__init__({
-            "beat": max(1, (hardware.geometry.beats - 1).bit_length()),
-            "channel_beat": bits_for(hardware.param_rows),
+            "beat": beat_bits(hardware), "channel_beat": bits_for(hardware.channel_beats),
+            "param": param_address_bits(hardware),
             "fresh": 1, "hold": 1, "subtract": 1, "emit": 1,
             "first_timestep": 1, "first_token": 1,
             "residual": bits_for(hardware.residual_words),
@@ -61,7 +75,7 @@ class Drain(wiring.Component):
     Throughput one beat per cycle; a group takes `beats` cycles, the last plane of a repeated input
     `repeat_interval` cycles for each timestep.  Latency 1 cycle.
     Ports: `instruction`, `start` (pulse, before the first sum), `i`, `o`, `done` (pulse with the
-    layer's last beat).
+    layer's last beat), `restart` (pulse: a new inference), `released` (tiles finished in it).
     """
 
     LATENCY = 1
@@ -72,6 +86,7 @@ class Drain(wiring.Component):
             "instruction": In(Instruction(hardware)), "start": In(1),
             "i": In(stream.Signature(Sums(hardware), always_ready=True)),
             "o": Out(stream.Signature(SumBeat(hardware), always_ready=True)), "done": Out(1),
+            "restart": In(1), "released": Out(TILE_COUNT_BITS),
         })
 
     def elaborate(self, platform):
@@ -105,6 +120,10 @@ class Drain(wiring.Component):
         m.d.comb += [
             sending.eq(self.i.valid | active), ending.eq(sending & (beat == beats - 1)),
             tag.beat.eq(beat), tag.channel_beat.eq(channel_beat + beat),
+            # Streamed parameters take turns in their slots, others lie one layer after the other.
+            tag.param.eq(Cat(tag.beat, self.released[:(PARAM_SLOTS - 1).bit_length()])
+                         if self._hardware.streamed
+                         else ins.param_base + channel_beat + beat),
             tag.fresh.eq(Mux(ins.accumulate, group_first, plane == 0)),
             tag.hold.eq(again),
             tag.subtract.eq(ins.signed_input & (plane == 0)),
@@ -150,6 +169,7 @@ class Drain(wiring.Component):
                         channel_beat.eq(channel_beat + geometry.beats),
                         *(level.eq(following)
                           for level in (target_tile, target_row, target_position, target))]
+                    m.d.sync += self.released.eq(self.released + 1)
                     m.d.comb += self.done.eq(tile_last)
 
         with m.If(pitch != 0):
@@ -168,6 +188,8 @@ class Drain(wiring.Component):
             with m.If(plane_last):
                 next_timestep()
 
+        with m.If(self.restart):
+            m.d.sync += self.released.eq(0)
         with m.If(self.start):
             m.d.sync += [
                 *(counter.eq(0) for counter in (plane, timestep, x, y, position, tile, residual,

@@ -8,7 +8,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.current import Current, CurrentBeat
+from hw.current import Current, CurrentBeat, param_write
 from hw.drain import Drain
 from hw.isa import TALLY_BITS, Emit, Instruction
 from hw.lanes import Sums
@@ -16,6 +16,7 @@ from hw.lif import LIF
 from hw.pool import Pack, Pool, SpikeWord
 from hw.residual import NeuronBeat, Residual
 from hw.spike_memory import SpikeRead, SpikeWrite
+from hw.tiles import TILE_COUNT_BITS
 from hw.token_sum import TokenSum
 
 
@@ -26,7 +27,8 @@ class Finish(wiring.Component):
     Ports: `instruction`, `start` and `start_planes` (pulses), `clear` (counters), `i` (sums),
     `pool_read`, `pool_write`, `plane_write` (spike memory), `logits` (beats of the classifier),
     `done` (pulse, when the last result is in memory), `acs`, `saturations`; `residuals` and
-    `spikes` carry every result before pooling (traces, token sums).
+    `spikes` carry every result before pooling (traces, token sums); `restart` (pulse: a new
+    inference), `released` (tiles finished in it), and with streamed weights `params`.
     """
 
     def __init__(self, hardware: HardwareConfig, params: Sequence[int]) -> None:
@@ -40,7 +42,8 @@ class Finish(wiring.Component):
             "residuals": Out(stream.Signature(NeuronBeat(hardware), always_ready=True)),
             "spikes": Out(stream.Signature(SpikeWord(hardware), always_ready=True)),
             "done": Out(1), "acs": Out(TALLY_BITS), "saturations": Out(TALLY_BITS),
-        })
+            "restart": In(1), "released": Out(TILE_COUNT_BITS),
+        } | ({"params": In(param_write(hardware))} if hardware.streamed else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -57,6 +60,10 @@ class Finish(wiring.Component):
         m.d.comb += [drain.start.eq(self.start), token_sum.start.eq(self.start_planes),
                      current.clear.eq(self.clear), residual.clear.eq(self.clear),
                      self.acs.eq(current.acs), self.saturations.eq(residual.saturations)]
+
+        m.d.comb += [drain.restart.eq(self.restart), self.released.eq(drain.released)]
+        if hardware.streamed:
+            wiring.connect(m, wiring.flipped(self.params), current.params)
 
         wiring.connect(m, wiring.flipped(self.i), drain.i)
         wiring.connect(m, drain.o, current.i)

@@ -26,7 +26,8 @@ class Gather(wiring.Component):
     1, padding 1), else the position itself.
 
     Throughput: one word per cycle, one idle cycle per position.  Latency 2 cycles.
-    Ports: `instruction` (constant while busy), `start` (pulse), `memory`, `o`.
+    Ports: `instruction` (constant while busy), `start` (pulse), `memory`, `o`; with streamed
+    weights `tile`, the first weight row of each tile once it is loaded.
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
@@ -34,11 +35,13 @@ class Gather(wiring.Component):
         super().__init__({
             "instruction": In(Instruction(hardware)), "start": In(1),
             "memory": Out(SpikeRead(hardware)), "o": Out(stream.Signature(EventWord(hardware))),
-        })
+        } | ({"tile": In(stream.Signature(unsigned(bits_for(hardware.weight_rows))))}
+             if hardware.streamed else {}))
 
     def elaborate(self, platform):
         m = Module()
         ins, kernel3 = self.instruction, self.instruction.kernel3
+        streamed = self._hardware.streamed
         slice_bits = self._hardware.geometry.slice_bits
         place = data.StructLayout({"address": ins.source_base.shape(),
                                    "row": ins.weight_base.shape()})
@@ -84,7 +87,13 @@ class Gather(wiring.Component):
                 m.d.sync += [tile.eq(0), y.eq(0), x.eq(0), center.eq(ins.source_base),
                              tile_row.eq(ins.weight_base)]
                 with m.If(self.start):
-                    m.next = "Position"
+                    m.next = "Tile" if streamed else "Position"
+            if streamed:
+                with m.State("Tile"):
+                    m.d.comb += self.tile.ready.eq(1)
+                    m.d.sync += tile_row.eq(self.tile.payload)
+                    with m.If(self.tile.valid):
+                        m.next = "Position"
             with m.State("Position"):
                 top, left = y == 0, x == 0
                 first = (center - Mux(kernel3 & ~top, ins.row_stride, 0)
@@ -127,6 +136,7 @@ class Gather(wiring.Component):
                         with m.If(x_last & y_last):
                             m.d.sync += [tile.eq(tile + 1), center.eq(ins.source_base),
                                          tile_row.eq(tile_row + ins.tile_stride)]
+                            m.next = "Tile" if streamed else "Position"
                             with m.If(tile == (ins.tiles - 1)[:len(tile)]):
                                 m.next = "Idle"
         return m

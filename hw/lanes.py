@@ -10,6 +10,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
 from hw.dispatch import Events
+from hw.isa import bits_for
+from hw.tiles import RowWrite
 
 EVENT_COUNT_BITS = 16   # events of one group: 9 taps of up to 7,281 channels
 
@@ -23,11 +25,19 @@ class Sums(data.StructLayout):
             "events": EVENT_COUNT_BITS})
 
 
+def weight_write(hardware: HardwareConfig) -> RowWrite:
+    """Port through which streamed weight rows arrive."""
+    geometry = hardware.geometry
+    return RowWrite(bits_for(hardware.weight_rows), geometry.lanes * hardware.weight_bits,
+                    geometry.banks)
+
+
 class WeightBanks(wiring.Component):
     """One memory per bank: a row holds the weights of one input channel and tap for every lane.
 
     Row 0 is zero, so a bank without an event needs no gate in front of the adders.
-    Latency 1 cycle.  `images[bank]` is a list of rows, lane 0 in the low bits.
+    Latency 1 cycle.  `images[bank]` is a list of rows, lane 0 in the low bits; with streamed
+    weights there is none, and rows are written through `load`.
     """
 
     def __init__(self, hardware: HardwareConfig, images: Sequence[Sequence[int]]) -> None:
@@ -37,14 +47,19 @@ class WeightBanks(wiring.Component):
         super().__init__({
             "rows": In(Events(hardware)["rows"].shape),
             "weights": Out(data.ArrayLayout(self._row, banks)),
-        })
+        } | ({"load": In(weight_write(hardware))} if hardware.streamed else {}))
 
     def elaborate(self, platform):
         m = Module()
-        for bank, image in enumerate(self._images):
+        images = self._images or [[]] * self._hardware.geometry.banks
+        for bank, image in enumerate(images):
             memory = Memory(shape=self._row, depth=self._hardware.weight_rows, init=image)
             m.submodules[f"bank{bank}"] = memory
             port = memory.read_port()
+            if self._hardware.streamed:
+                write = memory.write_port()
+                m.d.comb += [write.en.eq(self.load.en & (self.load.select == bank)),
+                             write.addr.eq(self.load.address), write.data.eq(self.load.data)]
             m.d.comb += [port.addr.eq(self.rows[bank]), self.weights[bank].eq(port.data)]
         return m
 
@@ -92,13 +107,15 @@ class LaneArray(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(Events(hardware), always_valid=True, always_ready=True)),
             "o": Out(stream.Signature(Sums(hardware), always_ready=True)),
-        })
+        } | ({"load": In(weight_write(hardware))} if hardware.streamed else {}))
 
     def elaborate(self, platform):
         m = Module()
         hardware = self._hardware
         m.submodules.banks = banks = WeightBanks(hardware, self._images)
         m.d.comb += banks.rows.eq(self.i.payload.rows)
+        if hardware.streamed:
+            wiring.connect(m, wiring.flipped(self.load), banks.load)
 
         # close and count travel beside their weights: memory, adder tree, accumulator.
         s1_close, s2_close = Signal(), Signal()

@@ -131,6 +131,15 @@ class LayerPlan:
     weight_base: int = 0
     param_base: int = 0
 
+    @property
+    def tile_rows(self) -> int:
+        """Weight rows of one tile in each bank."""
+        return self.layer.kernel ** 2 * self.rows_per_tap
+
+    def beats(self, tile: int, geometry: Geometry) -> int:
+        """Beats that a tile drains."""
+        return self.last_beats if tile == self.tiles - 1 else geometry.beats
+
 
 @dataclass(frozen=True)
 class MemoryPlan:

@@ -9,7 +9,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.isa import TALLY_BITS, WORD_BITS, Instruction, Op
+from hw.isa import TALLY_BITS, WORD_BITS, Instruction, Op, bits_for
+from hw.tiles import RowWrite
 
 
 class Sequencer(wiring.Component):
@@ -20,22 +21,33 @@ class Sequencer(wiring.Component):
     included, and `report` pulses at the end of a layer; `clear` restarts the counters after it.
 
     Ports: `instruction`, `start` (pulse, by number of `Op`), `done` (pulse), `report`, `clear`,
-    `cycles`.
+    `cycles`, `restart` (pulse at the beginning of an inference).  With streamed weights the program
+    comes through `load` at each restart, which waits for `enable` (the memory holds the image) and
+    then for `program_ready`.
     """
 
     def __init__(self, hardware: HardwareConfig, program: Sequence[int]) -> None:
-        self._layout, self._program = Instruction(hardware), program
+        self._hardware, self._program = hardware, program
+        self._layout = Instruction(hardware)
         super().__init__({
             "instruction": Out(self._layout), "start": Out(len(Op)), "done": In(1),
-            "report": Out(1), "clear": Out(1), "cycles": Out(TALLY_BITS),
-        })
+            "report": Out(1), "clear": Out(1), "cycles": Out(TALLY_BITS), "restart": Out(1),
+        } | ({"enable": In(1), "program_ready": In(1),
+              "load": In(RowWrite(bits_for(hardware.program_words), WORD_BITS))}
+             if hardware.streamed else {}))
 
     def elaborate(self, platform):
         m = Module()
         words = self._layout.words
-        m.submodules.program = program = Memory(shape=WORD_BITS, depth=max(2, len(self._program)),
+        streamed = self._hardware.streamed
+        depth = self._hardware.program_words if streamed else len(self._program)
+        m.submodules.program = program = Memory(shape=WORD_BITS, depth=max(2, depth),
                                                 init=self._program)
         read = program.read_port()
+        if streamed:
+            write = program.write_port()
+            m.d.comb += [write.en.eq(self.load.en), write.addr.eq(self.load.address),
+                         write.data.eq(self.load.data)]
         address, left = Signal.like(read.addr), Signal(range(words + 1))
         shifted = Signal(words * WORD_BITS)
         m.d.comb += [self.instruction.eq(shifted), read.addr.eq(address)]
@@ -45,6 +57,14 @@ class Sequencer(wiring.Component):
             m.d.sync += self.cycles.eq(0)
 
         with m.FSM():
+            with m.State("Restart"):
+                m.d.comb += self.restart.eq(self.enable if streamed else 1)
+                m.d.sync += address.eq(0)
+                with m.If(self.restart):
+                    m.next = "Program" if streamed else "Fetch"
+            if streamed:
+                with m.State("Program"), m.If(self.program_ready):
+                    m.next = "Fetch"
             with m.State("Fetch"):
                 m.d.sync += [left.eq(words), address.eq(address + 1)]
                 m.next = "Shift"
@@ -63,5 +83,5 @@ class Sequencer(wiring.Component):
                                            | (self.instruction.op == Op.LOAD))]
                 m.next = "Fetch"
                 with m.If(self.instruction.op == Op.END):
-                    m.d.sync += address.eq(0)
+                    m.next = "Restart"
         return m

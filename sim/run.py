@@ -17,6 +17,8 @@ from sim.toolchain import ToolError, cocotb_environment
 from sim.trace import Inference, Outputs, assemble, read_outputs, read_words
 
 TESTBENCH = Path(__file__).with_name("testbench.sv")
+MEMORY = Path(__file__).with_name("axi_ram.sv")
+DEFAULT_LATENCY = 40   # cycles: a DRAM controller's, at the clock of the accelerator
 # A transfer or trace word comes every few hundred cycles, except during the attention's K^T V.
 WATCHDOG_CYCLES = 1_000_000
 
@@ -35,10 +37,13 @@ def accelerator_design(program: Any, *, verilog: str | None = None, cocotb: bool
     if verilog is None:
         from hw.generate import accelerator_verilog
         verilog = accelerator_verilog(program, trace=True)
+    sources = {"accelerator.v": verilog, "testbench.sv": TESTBENCH.read_text()}
+    if hardware.streamed:
+        sources["testbench.sv"] = "`define WEIGHT_PORT\n" + sources["testbench.sv"]
+        sources["axi_ram.sv"] = MEMORY.read_text()
     return Design(
-        sources={"accelerator.v": verilog, "testbench.sv": TESTBENCH.read_text()},
-        toplevel="testbench", cocotb=cocotb, waves=waves,
-        parameters={"INPUT_BITS": hardware.input_width,
+        sources=sources, toplevel="testbench", cocotb=cocotb, waves=waves,
+        parameters={"INPUT_BITS": hardware.input_width, "PORT_BITS": hardware.port_bits or 64,
                     "SPIKE_BITS": hardware.geometry.spike_word,
                     "RESIDUAL_BITS": hardware.geometry.neurons * hardware.residual_width})
 
@@ -100,13 +105,16 @@ class Simulator:
         return cls(program, build(design, cache), cocotb, waves)
 
     def run(self, inputs: np.ndarray, *, gaps: int | None = None, waves: Path | str | None = None,
-            progress: bool = False, watchdog: int = WATCHDOG_CYCLES) -> list[Inference]:
+            progress: bool = False, watchdog: int = WATCHDOG_CYCLES,
+            latency: int = DEFAULT_LATENCY, stalls: int | None = None) -> list[Inference]:
         """Run each input through the RTL, all in one run without a reset between them.
 
         inputs:   integer raw values [n, C, H, W] (static) or [n, T, C, H, W] (events)
         gaps:     seed of pseudo-random pauses at input and output; None: no pauses
         waves:    VCD file to write, complete or not at all
         watchdog: cycles without any transfer or trace word after which the run is given up
+        latency:  cycles from a read request to the memory's first beat
+        stalls:   seed of pseudo-random pauses of the memory; None: no pauses
 
         Raises ValueError for unsuitable inputs, SimulationError if the RTL hangs or the simulator
         dies.
@@ -118,7 +126,8 @@ class Simulator:
         with tempfile.TemporaryDirectory(prefix="spikeloom-sim-") as temporary:
             directory = Path(temporary)
             arguments = _prepare(self.program, inputs, directory)
-            arguments += [f"+gaps={gaps or 0}", f"+watchdog={watchdog}"]
+            arguments += [f"+gaps={gaps or 0}", f"+watchdog={watchdog}", f"+latency={latency}",
+                          f"+stalls={stalls or 0}"]
             if waves is not None:
                 arguments.append(f"+waves={directory / 'waves.vcd'}")
             environment = None
@@ -155,9 +164,12 @@ def _prepare(program: Any, inputs: np.ndarray, directory: Path) -> list[str]:
     samples = np.moveaxis(inputs, -3, -1).reshape(-1)
     samples &= (1 << program.hardware.input_width) - 1
     (directory / "inputs").write_text("\n".join(f"{value:x}" for value in samples.tolist()) + "\n")
+    if program.hardware.streamed:
+        (directory / "weights").write_bytes(program.stream)
     words = len(inputs) * (network.num_classes + 3 * len(network.layers()))
     names = [f"+{name}={directory / name}" for name in ("inputs", "spikes", "residual", "outputs")]
-    return [*names, f"+samples={len(samples)}", f"+words={words}"]
+    return [*names, f"+weights={directory / 'weights'}", f"+traffic={directory / 'traffic'}",
+            f"+weights_bytes={len(program.stream)}", f"+samples={len(samples)}", f"+words={words}"]
 
 
 def _execute(command: list[str], directory: Path, environment: dict[str, str] | None, count: int,

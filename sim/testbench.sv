@@ -15,8 +15,14 @@
 //   +watchdog=N     cycles without any transfer or trace word after which the run is given up
 //   +waves=FILE     where compiled with --trace
 //   +finish         call $finish when done
+// and where the accelerator has memory ports (WEIGHT_PORT is defined):
+//   +weights=FILE   image of the weight memory
+//   +latency=N      cycles from a read request to its first beat
+//   +stalls=SEED    not 0: pseudo-random pauses on all memory channels
+//   +traffic=FILE   one line a port: name, beats and bursts read, beats and bursts written
 module testbench #(
   parameter int INPUT_BITS = 8,
+  parameter int PORT_BITS = 64,
   parameter int SPIKE_BITS = 32,
   parameter int RESIDUAL_BITS = 128
 );
@@ -42,7 +48,28 @@ module testbench #(
   wire [SPIKE_BITS-1:0] spikes_data;
   wire [RESIDUAL_BITS-1:0] residual_data;
 
+`ifdef WEIGHT_PORT
+  wire [44:0] weights_ar;
+  wire weights_ar_valid, weights_ar_ready, weights_r_valid, weights_r_ready;
+  wire [PORT_BITS+2:0] weights_r;
+  logic [31:0] latency = 0, stalls = 0;
+  axi_ram #(.DATA_BITS(PORT_BITS), .NAME("weights")) weights (
+    .clk(clk), .rst(rst), .latency(latency), .stalls(stalls),
+    .ar(weights_ar), .ar_valid(weights_ar_valid), .ar_ready(weights_ar_ready),
+    .r(weights_r), .r_valid(weights_r_valid), .r_ready(weights_r_ready),
+    .aw('0), .aw_valid(1'b0), .aw_ready(), .w('0), .w_valid(1'b0), .w_ready(),
+    .b(), .b_valid(), .b_ready(1'b0)
+  );
+`endif
+
   accelerator dut (
+`ifdef WEIGHT_PORT
+    .enable(1'b1), .bad_image(), .weights_address(32'd0),
+    .weights__ar__payload(weights_ar), .weights__ar__valid(weights_ar_valid),
+    .weights__ar__ready(weights_ar_ready), .weights__r__payload({weights_r[PORT_BITS+2],
+      weights_r[PORT_BITS+1:PORT_BITS], weights_r[PORT_BITS-1:0]}),
+    .weights__r__valid(weights_r_valid), .weights__r__ready(weights_r_ready),
+`endif
     .clk(clk), .rst(rst),
     .i__payload(i_payload), .i__valid(i_valid), .i__ready(i_ready),
     .o__payload(o_payload), .o__valid(o_valid), .o__ready(o_ready),
@@ -72,6 +99,17 @@ module testbench #(
     void'($value$plusargs("watchdog=%d", watchdog));
     void'($value$plusargs("gaps=%d", gaps));
     noise = gaps | 1;
+`ifdef WEIGHT_PORT
+    begin
+      string name;
+      longint unsigned size = 0;
+      void'($value$plusargs("latency=%d", latency));
+      void'($value$plusargs("stalls=%d", stalls));
+      void'($value$plusargs("weights=%s", name));
+      void'($value$plusargs("weights_bytes=%d", size));
+      weights.load(name, size);
+    end
+`endif
     inputs_file = $fopen(inputs_name, "r");
     spikes_file = $fopen(spikes_name, "w");
     residual_file = $fopen(residual_name, "w");
@@ -127,6 +165,16 @@ module testbench #(
       if (received >= words) linger <= linger + 1;
       if (linger == 256 || idle >= watchdog) begin
         $fwrite(outputs_file, "end %0d %0d %0d %0d\n", linger != 256, cycle, sent, received);
+`ifdef WEIGHT_PORT
+        begin
+          string name;
+          int file;
+          void'($value$plusargs("traffic=%s", name));
+          file = $fopen(name, "w");
+          $fwrite(file, "weights %0d %0d 0 0\n", weights.beats_read, weights.bursts_read);
+          $fclose(file);
+        end
+`endif
         $fclose(outputs_file);
         $fclose(spikes_file);
         $fclose(residual_file);
