@@ -11,6 +11,10 @@ from hw.network import Layer, NetworkConfig, Output
 
 # Characters of the fields before the data: inference, layer, position, timestep, word.
 FIELDS = (8, 2, 4, 2, 2)
+FIELD_TYPES = (np.uint32, np.uint8, np.uint16, np.uint8, np.uint8)
+
+# Lines that are read together: their temporary arrays stay in the processor's cache.
+CHUNK = 1 << 13
 
 _DIGITS = np.full(256, 255, np.uint8)
 for _i, _digit in enumerate("0123456789abcdef"):
@@ -21,8 +25,11 @@ for _i, _digit in enumerate("0123456789abcdef"):
 class Words:
     """Trace words: one row for each, in the order of the simulation.
 
-    inference, layer, position, timestep, word: int64 [n]
-    bits: uint8 [n, width], least significant first
+    inference, layer, position, timestep, word: unsigned [n], of `FIELD_TYPES` from a file
+    data:  uint8 [n, bytes], least significant byte first, as it is least significant bit first
+    width: bits of a word
+
+    A network of paper size makes millions of words for each image, so they stay packed.
     """
 
     inference: np.ndarray
@@ -30,10 +37,18 @@ class Words:
     position: np.ndarray
     timestep: np.ndarray
     word: np.ndarray
-    bits: np.ndarray
+    data: np.ndarray
+    width: int
 
-    def select(self, rows: np.ndarray) -> "Words":
-        return Words(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+    @property
+    def bits(self) -> np.ndarray:
+        """The data as uint8 [n, width] of zeros and ones, least significant first."""
+        return np.unpackbits(self.data, axis=1, count=self.width, bitorder="little")
+
+    def select(self, rows: np.ndarray | slice) -> "Words":
+        """The words of a mask, of indices or of a slice."""
+        return Words(self.inference[rows], self.layer[rows], self.position[rows],
+                     self.timestep[rows], self.word[rows], self.data[rows], self.width)
 
 
 @dataclass(frozen=True)
@@ -81,36 +96,55 @@ def read_words(path: Path, width: int) -> Words:
 
     Raises ValueError if the file is not what the testbench writes.
     """
-    widths = (*FIELDS, -(-width // 4))
+    digits = -(-width // 4)
+    widths = (*FIELDS, digits)
     columns = sum(widths) + len(widths)
-    raw = np.fromfile(path, np.uint8)
-    if raw.size % columns:
+    size = path.stat().st_size
+    if size % columns:
         raise ValueError(f"trace {path.name} must hold lines of {columns} characters, "
-                         f"not {raw.size!r} characters in all")
-    lines = raw.reshape(-1, columns)
-    fields, start = [], 0
-    for size in widths:
-        fields.append(_DIGITS[lines[:, start:start + size]])
-        start += size + 1
-        if (fields[-1] > 15).any():
-            raise ValueError(f"trace {path.name} must hold hexadecimal digits in columns "
-                             f"{start - size - 1} to {start - 2}")
-    numbers = [_number(digits) for digits in fields[:-1]]
-    nibbles = fields[-1][:, ::-1]  # least significant first
-    bits = (nibbles[:, :, None] >> np.arange(4, dtype=np.uint8)) & 1
-    return Words(*numbers, bits.reshape(len(lines), 4 * widths[-1])[:, :width])
+                         f"not {size!r} characters in all")
+    count = size // columns
+    numbers = [np.empty(count, dtype) for dtype in FIELD_TYPES]
+    data = np.empty((count, -(-digits // 2)), np.uint8)
+    with path.open("rb") as file:
+        for first in range(0, count, CHUNK):
+            lines = np.fromfile(file, np.uint8, CHUNK * columns).reshape(-1, columns)
+            nibbles, rows = _DIGITS[lines], slice(first, first + len(lines))
+            start = 0
+            for number, length in zip((*numbers, None), widths, strict=True):
+                field = nibbles[:, start:start + length]
+                if (field > 15).any():
+                    raise ValueError(f"trace {path.name} must hold hexadecimal digits in columns "
+                                     f"{start} to {start + length - 1}")
+                if number is None:
+                    data[rows] = _packed(field)
+                else:
+                    number[rows] = _number(field, number.dtype)
+                start += length + 1
+    return Words(*numbers, data, width)
 
 
-def _number(digits: np.ndarray) -> np.ndarray:
-    powers = 16 ** np.arange(digits.shape[1] - 1, -1, -1, dtype=np.int64)
-    return digits.astype(np.int64) @ powers
+def _number(digits: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    number = np.zeros(len(digits), dtype)
+    for digit in digits.T:
+        number = number << np.uint8(4) | digit
+    return number
+
+
+def _packed(digits: np.ndarray) -> np.ndarray:
+    """Digits [n, length], most significant first, to bytes, least significant first."""
+    low, high = digits[:, ::-2], digits[:, -2::-2]
+    packed = low.copy()
+    packed[:, :high.shape[1]] |= high << np.uint8(4)
+    return packed
 
 
 def signed_fields(bits: np.ndarray, width: int) -> np.ndarray:
     """Two's complement numbers of `width` bits packed in words: [n, F * width] to int64 [n, F]."""
-    powers = 1 << np.arange(width, dtype=np.int64)
+    # Up to 24 bits: float32 holds every partial sum, and multiplies matrices faster than integers.
+    powers = 2.0 ** np.arange(width, dtype=np.float32)
     powers[-1] = -powers[-1]
-    return bits.reshape(len(bits), -1, width).astype(np.int64) @ powers
+    return (bits.reshape(len(bits), -1, width).astype(np.float32) @ powers).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -150,19 +184,19 @@ def assemble(program: Any, spikes: Words, residual: Words, outputs: Outputs,
     faults: list[str] = []
     mine = outputs.inference == number
     counters, logits = _outputs(network, outputs.data[mine], outputs.last[mine], faults)
-    spikes = spikes.select(spikes.inference == number)
-    residual = residual.select(residual.inference == number)
+    spikes = _together(spikes, spikes.inference == number)
+    residual = _together(residual, residual.inference == number)
     layers = []
     for trace in program.traces:
         layer, channels = trace.layer, np.asarray(trace.channels, np.int64)
         spike_map = spike_seen = stream = stream_seen = None
         if layer.lif:
-            words = spikes.select(spikes.layer == trace.index)
+            words = _together(spikes, spikes.layer == trace.index)
             spike_map, spike_seen = _scatter(layer, network, channels, words, words.bits,
                                              geometry.spike_word, "spike", faults)
-            spike_map = spike_map.astype(bool)
+            spike_map = spike_map.view(bool)
         if layer.output is Output.RESIDUAL:
-            words = residual.select(residual.layer == trace.index)
+            words = _together(residual, residual.layer == trace.index)
             values = signed_fields(words.bits, program.hardware.residual_width)
             stream, stream_seen = _scatter(layer, network, channels, words, values,
                                            geometry.neurons, "residual", faults)
@@ -178,6 +212,14 @@ def assemble(program: Any, spikes: Words, residual: Words, outputs: Outputs,
     before = outputs.cycle[outputs.inference < number]
     return Inference(tuple(layers), logits,
                      int(cycles.max(initial=0) - before.max(initial=0)), seconds, faults)
+
+
+def _together(words: Words, mask: np.ndarray) -> Words:
+    """The words of a mask, without a copy where they follow each other, as in an orderly run."""
+    rows = np.flatnonzero(mask)
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1:
+        return words.select(slice(rows[0], rows[-1] + 1))
+    return words.select(rows)
 
 
 def _outputs(network: NetworkConfig, data: np.ndarray, last: np.ndarray,
@@ -196,22 +238,25 @@ def _scatter(layer: Layer, network: NetworkConfig, channels: np.ndarray, words: 
              faults: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Put `values` [n, size] of trace words in their places.
 
-    Returns the map int64 [T, O, H, W] and how often each word came, int64 [T, positions, words].
+    Returns the map [T, O, H, W] of the type of `values` and how often each word came, int64
+    [T, positions, words].
     """
     count = -(-len(channels) // size)
-    places = np.full(count * size, -1, np.int64)
-    places[:len(channels)] = channels
-    places = places.reshape(count, size)
+    places = np.full(count * size, layer.out_channels)   # one more channel takes the padding bits
+    places[:len(channels)] = np.where(channels < 0, layer.out_channels, channels)
     shape = (network.timesteps, layer.positions, count)
     good = ((words.timestep < shape[0]) & (words.position < shape[1]) & (words.word < shape[2]))
     for row in np.flatnonzero(~good)[:5]:
         faults.append(f"{layer.name}: {kind} word at timestep {words.timestep[row]}, "
                       f"token {words.position[row]}, word {words.word[row]} is outside of the map")
-    t, p, w = words.timestep[good], words.position[good], words.word[good]
-    seen = np.zeros(shape, np.int64)
-    np.add.at(seen, (t, p, w), 1)
-    # One more channel takes what padding bits say.
-    result = np.zeros((network.timesteps, layer.positions, layer.out_channels + 1), np.int64)
-    result[t[:, None], p[:, None], places[w]] = values[good]
-    result = result[:, :, :-1].transpose(0, 2, 1)
+    if not good.all():
+        words, values = words.select(good), values[good]
+    index = (words.timestep.astype(np.int64) * shape[1] + words.position) * shape[2] + words.word
+    seen = np.bincount(index, minlength=np.prod(shape)).reshape(shape)
+    stored = np.zeros((np.prod(shape), size), values.dtype)
+    stored[index] = values
+    stored = stored.reshape(network.timesteps, layer.positions, count * size).transpose(0, 2, 1)
+    result = np.zeros((network.timesteps, layer.out_channels + 1, layer.positions), values.dtype)
+    result[:, places] = stored
+    result = result[:, :-1]
     return (result.reshape(network.timesteps, layer.out_channels, layer.height, layer.width), seen)

@@ -45,6 +45,21 @@ def test_equal(results, events):
     assert comparison.lines() == [f"0 mismatches in {comparison.values} values"]
 
 
+def test_words_in_any_order_are_equal(results, events):
+    words = [event for event in events if event.kind in (mock.SPIKE, mock.RESIDUAL)]
+    np.random.default_rng(0).shuffle(words)
+    rest = [event for event in events if event.kind not in (mock.SPIKE, mock.RESIDUAL)]
+    assert compare(played([*words, *rest]), results).equal
+
+
+def test_golden_results_may_come_one_by_one(results, events):
+    in_list, one_by_one = (compare(played(events), golden)
+                           for golden in (results, (result for result in results)))
+    assert in_list == one_by_one and one_by_one.equal
+    with pytest.raises(ValueError, match=r"^golden results must be of layers .*, not \[.*'\]$"):
+        compare(played(events), (result for result in results[:-1]))
+
+
 @pytest.mark.parametrize("place", [(0, 0, 0, 0), (1, 3, 4, 3), (0, 1, 2, 1)])
 def test_wrong_spike(results, events, place):
     t, c, y, x = place

@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 
+from sim import trace
 from sim.trace import Words, read_outputs, read_words, signed_fields
 from tests.sim import mock
 
@@ -14,11 +15,13 @@ def as_words(events, kind, width):
     columns = [np.array([getattr(event, name) for event in chosen], np.int64)
                for name in ("layer", "position", "timestep", "word")]
     bits = np.array([[event.data >> i & 1 for i in range(width)] for event in chosen], np.uint8)
-    return Words(np.zeros(len(chosen), np.int64), *columns, bits.reshape(len(chosen), width))
+    data = np.packbits(bits.reshape(len(chosen), width), axis=1, bitorder="little")
+    return Words(np.zeros(len(chosen), np.int64), *columns, data, width)
 
 
 @pytest.mark.parametrize("width", [1, 3, 4, 8, 33, 128])
-def test_words(tmp_path, width):
+def test_words(tmp_path, width, monkeypatch):
+    monkeypatch.setattr(trace, "CHUNK", 30)   # 100 lines do not fill four chunks
     rng = np.random.default_rng(width)
     rows = []
     for extreme in (True, False):
@@ -34,6 +37,7 @@ def test_words(tmp_path, width):
     for i, name in enumerate(("inference", "layer", "position", "timestep", "word")):
         assert getattr(words, name).tolist() == [row[i] for row in rows]
     assert words.bits.shape == (100, width)
+    assert words.data.nbytes == 100 * -(-width // 8)   # packed: paper sizes make millions of words
     assert [sum(int(b) << i for i, b in enumerate(bits)) for bits in words.bits] == [
         row[5] for row in rows]
 
@@ -77,6 +81,16 @@ def test_outputs_without_an_end(tmp_path, text):
     (tmp_path / "outputs").write_text(text)
     with pytest.raises(ValueError, match=r"^outputs outputs must end with the line \"end\", "):
         read_outputs(tmp_path / "outputs")
+
+
+def test_damage_far_into_a_file_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(trace, "CHUNK", 2)
+    lines = ["00000000 00 0000 00 00 0\n"] * 7
+    lines[6] = "00000000 00 00g0 00 00 0\n"
+    (tmp_path / "spikes").write_text("".join(lines))
+    with pytest.raises(ValueError, match=r"^trace spikes must hold hexadecimal digits in columns "
+                                         r"12 to 15$"):
+        read_words(tmp_path / "spikes", 4)
 
 
 def test_mock_words_round_trip():
