@@ -33,8 +33,8 @@ def small_hardware(lanes: int = 8, banks: int = 2, spike_word: int = 4, neurons:
         acc_width=9, plane_width=14, current_width=14, state_width=17, param_width=13,
         shift_left=2, shift_width=4, residual_width=8, token_sum_width=14, input_width=4,
         in_channels=3, spike_words=(256, 256), residual_words=256, token_sum_words=16,
-        logit_words=16, weight_rows=256, param_rows=32, channel_beats=32, program_layers=6, max_timesteps=4,
-        attention_lanes=spike_word, slow_tau=True)
+        logit_words=16, weight_rows=256, param_rows=32, channel_beats=32, program_layers=6,
+        max_timesteps=4, attention_lanes=spike_word, slow_tau=True)
     return replace(hardware, **changes)
 
 

@@ -194,9 +194,17 @@ def test_traces_name_every_channel(name):
             range(trace.layer.out_channels))
 
 
-SMALLER = ("residual_words", "token_sum_words", "logit_words", "weight_rows", "param_rows",
-           "program_layers", "max_timesteps", "acc_width", "plane_width", "current_width",
-           "state_width", "param_width", "shift_width", "token_sum_width")
+SMALLER = ("weight_bits", "attention_lanes", "token_sum_words", "logit_words", "weight_rows",
+           "param_rows", "program_layers", "channel_beats", "max_timesteps", "acc_width",
+           "plane_width", "current_width", "state_width", "param_width", "shift_width",
+           "token_sum_width")
+# Larger is another format of the weight rows, and attention groups must divide the channels.
+LARGER = {"weight_bits": 8, "attention_lanes": 16, "max_timesteps": 16}
+
+
+def refused(sentence, model, hardware):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        compile_model(model, hardware)
 
 
 @pytest.mark.parametrize("name", SMALLER)
@@ -204,13 +212,39 @@ def test_too_small_is_refused_by_name(name):
     model, _ = random_model(NETWORKS["static"])
     hardware = HardwareConfig.for_model(model, 16, 4)
     needed = getattr(hardware, name)
-    small = replace(hardware, **{name: needed - 1})
-    sentence = f"hardware {name} must be at least {needed} for this model, not {needed - 1}"
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-        compile_model(model, small)
+    wanted = {"attention_lanes": 8}.get(name, needed - 1)   # a divisor, which is checked before
+    refused(f"hardware {name} must be at least {needed} for this model, not {wanted}", model,
+            replace(hardware, **{name: wanted}))
     # Larger than needed is as good.
     compile_model(model, replace(hardware, **{
-        name: min(needed + 1, 16) if name == "max_timesteps" else needed + 1}))
+        name: min(needed + 1, LARGER.get(name, needed + 1))}))
+
+
+@pytest.mark.parametrize("name", ["fraction", "shift_left"])
+def test_the_common_grid_may_be_finer_and_not_coarser(name):
+    model, _ = random_model(NETWORKS["static"])
+    hardware = HardwareConfig.for_model(model, 16, 4)
+    needed = getattr(hardware, name)
+    assert needed > 0
+    refused(f"hardware {name} must be at least {needed} for this model, not {needed - 1}", model,
+            replace(hardware, **{name: needed - 1}))
+    # A finer grid alone does not fit the widths any more.
+    finer = {name: needed + (4 if name == "fraction" else 16)}
+    with pytest.raises(ValueError, match=r"^hardware [a-z_]+_width must be at least"):
+        compile_model(model, replace(hardware, **finer))
+    wide = {width: getattr(hardware, width) + 4
+            for width in ("current_width", "state_width", "param_width", "shift_width")}
+    compile_model(model, replace(hardware, **finer | wide))
+
+
+def test_slow_tau_is_needed_for_tau_1_5_only():
+    for name in ("static", "events"):
+        model, _ = random_model(NETWORKS[name])
+        hardware = HardwareConfig.for_model(model, 16, 4)
+        assert hardware.slow_tau == (name == "events")
+        compile_model(model, replace(hardware, slow_tau=True))
+    refused("hardware slow_tau must be at least True for this model, not False", model,
+            replace(hardware, slow_tau=False))
 
 
 @pytest.mark.parametrize("half", [0, 1])
@@ -218,29 +252,40 @@ def test_too_small_a_spike_memory_is_refused_by_name(half):
     model, _ = random_model(NETWORKS["static"])
     hardware = HardwareConfig.for_model(model, 16, 4)
     words = list(hardware.spike_words)
-    words[half] -= 1
-    sentence = (f"spike memory half {half} must hold {words[half] + 1} words, "
-                f"not {words[half]}")
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-        compile_model(model, replace(hardware, spike_words=tuple(words)))
+    words[half] -= 3
+    refused(f"spike memory half {half} must hold {words[half] + 3} words, not {words[half]}: "
+            f"it is short by 48 bits", model, replace(hardware, spike_words=tuple(words)))
+
+
+def test_too_small_a_residual_memory_is_refused_by_name():
+    model, _ = random_model(NETWORKS["static"])
+    hardware = HardwareConfig.for_model(model, 16, 4)
+    words, width = hardware.residual_words, hardware.residual_width
+    refused(f"residual memory must hold {words} words, not {words - 20}: it is short by "
+            f"{20 * 8 * width:,} bits", model, replace(hardware, residual_words=words - 20))
 
 
 @pytest.mark.parametrize(("changes", "field"), [
-    ({"weight_bits": 6}, "weight_bits"), ({"input_width": 9}, "input_width"),
-    ({"in_channels": 2}, "in_channels"), ({"residual_width": 20}, "residual_width"),
-    ({"attention_lanes": 64}, "attention_lanes"), ({"shift_left": 9}, "shift_left"),
-    ({"fraction": 9}, "fraction"), ({"slow_tau": True}, "slow_tau")])
+    ({"input_width": 9}, "input_width"), ({"in_channels": 2}, "in_channels"),
+    ({"residual_width": 20}, "residual_width")])
 def test_what_must_match_exactly(changes, field):
     model, _ = random_model(NETWORKS["static"])
     hardware = HardwareConfig.for_model(model, 16, 4)
-    with pytest.raises(ValueError, match=f"^hardware {field} must be {getattr(hardware, field)} "
-                                         f"for this model, not {changes[field]}$"):
-        compile_model(model, replace(hardware, **changes))
+    refused(f"hardware {field} must be {getattr(hardware, field)} for this model, "
+            f"not {changes[field]}", model, replace(hardware, **changes))
+
+
+def test_attention_groups_must_divide_the_channels():
+    model, _ = random_model(NETWORKS["static"])
+    hardware = HardwareConfig.for_model(model, 16, 4)
+    refused("attention_lanes must divide the 16 stored channels of q, k and v, not 64", model,
+            replace(hardware, attention_lanes=64))
 
 
 def test_a_larger_network_on_hardware_for_a_smaller_one():
     small, _ = random_model(NETWORKS["static"])
     large, _ = random_model(replace(NETWORKS["static"], image_height=12, image_width=12))
     hardware = HardwareConfig.for_model(small, 16, 4)
-    with pytest.raises(ValueError, match=r"^spike memory half 0 must hold \d+ words, not \d+$"):
+    with pytest.raises(ValueError, match=r"^spike memory half 0 must hold \d+ words, not \d+: "
+                                         r"it is short by [\d,]+ bits$"):
         compile_model(large, hardware)

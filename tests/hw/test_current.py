@@ -33,14 +33,14 @@ def image_of(rows):
 
 def beat(number, values, *, channel_beat=None, events=0, **tag):
     return {"values": list(values), "events": events,
-            "tag": {"beat": number, "channel_beat": number if channel_beat is None
-                    else channel_beat, **tag}}
+            "tag": {"beat": number, "param": PARAM_BASE + (number if channel_beat is None
+                                                           else channel_beat), **tag}}
 
 
 def process(beats, rows, idle=0, clear=None, **fields):
     """Beats that come out, and the AC counter after the last one."""
     bench = Bench(dut := Current(HARDWARE, image_of(rows)))
-    bench.instruction(param_base=PARAM_BASE, **fields)
+    bench.instruction(**fields)
     bench.source(dut.i, beats, idle)
     if clear is not None:
         bench.pulse(dut.clear, clear)
@@ -136,13 +136,44 @@ def test_acs_are_events_times_real_channels(neurons, idle):
     image = [layout.const({"real": count}).as_bits() for count in [0] * PARAM_BASE + real]
     events = [0, 1, 65535, *rng.integers(0, 65536, 20).tolist()]
     bench = Bench(dut := Current(hardware, image))
-    bench.instruction(param_base=PARAM_BASE)
     bench.source(dut.i, [
-        {"events": count, "tag": {"channel_beat": i % len(real), "emit": i % 2, "fresh": 1}}
+        {"events": count, "tag": {"param": PARAM_BASE + i % len(real), "emit": i % 2, "fresh": 1}}
         for i, count in enumerate(events)], idle, period=1 + idle)
     acs = bench.record(1, dut.acs)
     bench.run(extra=5)
     assert acs[-1][1] == sum(count * real[i % len(real)] for i, count in enumerate(events))
+
+
+@every_idle
+def test_streamed_parameters_are_written_while_others_are_used(idle):
+    """Four slots of as many rows as a tile has beats; a tile uses one while the others change."""
+    hardware = small_hardware(port_bits=64)
+    layout, rng = ParamRow(hardware), np.random.default_rng(6)
+    limit = 1 << hardware.param_width - 1
+    rows = [[int(rng.integers(-limit, limit)) for _ in range(NEURONS)] for _ in range(8 * BEATS)]
+    bench = Bench(dut := Current(hardware, []))
+    # Rows 0 to 3 * BEATS - 1 are there from the start, the others follow one tile after the other.
+    early, period = 3 * BEATS, 1 + idle
+
+    async def write(ctx):
+        for number, biases in enumerate(rows):
+            if number >= early:
+                await ctx.tick().repeat(period)
+            ctx.set(dut.params.address, number % (4 * BEATS))
+            ctx.set(dut.params.data, layout.const(
+                {"params": [{"bias": bias} for bias in biases], "real": NEURONS}).as_bits())
+            ctx.set(dut.params.en, 1)
+            if number < early:
+                await ctx.tick()
+        await ctx.tick()
+        ctx.set(dut.params.en, 0)
+    bench.sim.add_testbench(write)
+    bench.source(dut.i, [{"tag": {"param": i % (4 * BEATS), "beat": i % BEATS, "fresh": 1,
+                                  "emit": 1}} for i in range(len(rows))], period=period,
+                 first=early)
+    got = bench.record(dut.o.valid, dut.o.payload)
+    bench.run(extra=5)
+    assert [payload["values"] for _, payload in got] == rows
 
 
 def test_clear_restarts_the_count():

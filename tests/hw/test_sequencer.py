@@ -72,6 +72,48 @@ def test_cycles_run_from_the_end_of_what_was_counted_before():
 
 
 def test_fetch_takes_two_cycles_more_than_words():
+    """And one more before the first instruction of an inference."""
     starts, ends = run_program((3,))
-    for (start, *_), (end, *_) in zip(starts[1:], ends):
-        assert start - end == LAYOUT.words + 2
+    for i, ((start, *_), (end, *_)) in enumerate(zip(starts[1:], ends), start=1):
+        assert start - end == LAYOUT.words + 2 + (i % len(PROGRAM) == 0)
+
+
+def test_a_streamed_program_is_waited_for():
+    """At each restart: first for `enable`, then for the program, which may be another one."""
+    hardware = small_hardware(port_bits=64, program_words=2 * LAYOUT.words)
+    layout = Instruction(hardware)
+    bench = Bench(dut := Sequencer(hardware, []))
+
+    async def units(ctx):
+        for height in (5, 6, 7):
+            await ctx.tick().repeat(30)
+            ctx.set(dut.enable, 1)
+            await ctx.tick().until(dut.restart)
+            ctx.set(dut.enable, 0)
+            ctx.set(dut.program_ready, 0)
+            await ctx.tick().repeat(20)
+            words = [word for fields in ({"op": Op.LOAD, "height": height}, {"op": Op.END})
+                     for word in layout.encode(fields)]
+            for address, word in enumerate(words):
+                ctx.set(dut.load.en, 1)
+                ctx.set(dut.load.address, address)
+                ctx.set(dut.load.data, word)
+                await ctx.tick()
+            ctx.set(dut.load.en, 0)
+            ctx.set(dut.program_ready, 1)
+            for _ in range(2):
+                await ctx.tick().until(dut.start != 0)
+                ctx.set(dut.done, 1)
+                await ctx.tick()
+                ctx.set(dut.done, 0)
+    bench.sim.add_testbench(units)
+    starts = bench.record(dut.start != 0, dut.instruction.op, dut.instruction.height)
+    restarts = bench.record(dut.restart, dut.enable)
+    ready = bench.record(dut.program_ready)
+    bench.run(extra=40)
+    assert [(op, height) for _, op, height in starts] == [
+        pair for height in (5, 6, 7) for pair in ((Op.LOAD.value, height), (Op.END.value, 0))]
+    assert [enable for _, enable in restarts] == [1, 1, 1]
+    for (restart, _), (start, *_) in zip(restarts, starts[::2]):
+        first = next(cycle for cycle, in ready if cycle > restart)
+        assert start - first == layout.words + 2

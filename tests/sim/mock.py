@@ -91,7 +91,7 @@ WIDTH, NEURONS, WORD = 10, 4, 8
 def program():
     """What `simulate` needs of a program; the channels of each layer are stored in an odd order."""
     hardware = SimpleNamespace(
-        input_width=6, residual_width=WIDTH,
+        input_width=6, residual_width=WIDTH, streamed=False, spills_residual=False, port_bits=0,
         geometry=SimpleNamespace(spike_word=WORD, neurons=NEURONS, lanes=8, banks=2))
     model = SimpleNamespace(network=NETWORK,
                             input=SimpleNamespace(bits=6, signed=True, minimum=-32, maximum=31))
@@ -100,7 +100,8 @@ def program():
         channels = np.full(-(-layer.out_channels // WORD) * WORD, -1)
         channels[:layer.out_channels] = np.arange(layer.out_channels)[::-1]
         traces.append(SimpleNamespace(index=index, layer=layer, channels=channels))
-    return SimpleNamespace(model=model, hardware=hardware, traces=tuple(traces))
+    return SimpleNamespace(model=model, hardware=hardware, traces=tuple(traces), stream=b"",
+                           residual_bytes=0)
 
 
 def random_results(seed=0):
