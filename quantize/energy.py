@@ -119,11 +119,10 @@ def paper_operations(layer: Layer, rates: Sequence[float], timesteps: int,
     return Operations(dense * rates[0])
 
 
-def paper_energy(layer: Layer, results: Sequence["LayerResult"]) -> tuple[float, float]:
-    """Operations (Eq. 18) and energy in nJ (Eq. 19) of a layer, as means over images."""
+def paper_counts(layer: Layer, results: Sequence["LayerResult"]) -> Operations:
+    """Operations (Eq. 18) of a layer at the mean firing rates of some images."""
     rates = [sum(column) / len(results) for column in zip(*(r.rates for r in results), strict=True)]
-    operations = paper_operations(layer, rates, results[0].timesteps, results[0].head_dim)
-    return operations.acs + operations.macs, operations.energy_nj
+    return paper_operations(layer, rates, results[0].timesteps, results[0].head_dim)
 
 
 def multiplied_operations(network: NetworkConfig) -> float:

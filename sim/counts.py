@@ -2,7 +2,8 @@
 """AC counts of every layer, measured in RTL simulation: `python -m sim.counts DIR`.
 
 One row per layer: input density, additions, dense operations, cycles, use of the lanes, energy at
-0.9 pJ per addition; beside them the paper's own convention (Eq. 18 and 19).
+0.9 pJ per addition; beside them the paper's own convention (Eq. 18 and 19).  Below, by kind: what
+the hardware executes, what the paper counts, and the memory traffic (`sim.executed`).
 """
 
 import argparse
@@ -15,10 +16,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from hw.compiler import Program
 from hw.config import HardwareConfig
-from quantize.energy import energy_nj, paper_energy
+from quantize.energy import Operations, energy_nj, paper_counts
 from quantize.golden import GoldenModel
 from sim.compare import Comparison, compare
+from sim.executed import additions, lines, on_chip
 from sim.load import add_arguments, fail, load_inputs, load_program
 from sim.run import SimulationError, Simulator
 from sim.toolchain import ToolError
@@ -35,7 +38,7 @@ class Row:
     cycles:        counted by the RTL
     lane_use:      acs / (lanes x banks x cycles)
     energy_nj:     0.9 pJ per AC
-    paper_sops:    Eq. 18, firing rate x T x FLOPs; multiply-accumulates in the encoder
+    paper_acs, paper_macs:  Eq. 18, firing rate x T x FLOPs; MACs in the encoder
     paper_energy_nj: Eq. 19
     """
 
@@ -46,7 +49,8 @@ class Row:
     cycles: float
     lane_use: float
     energy_nj: float
-    paper_sops: float
+    paper_acs: float
+    paper_macs: float
     paper_energy_nj: float
 
 
@@ -64,9 +68,10 @@ def count(inferences: Sequence[Inference], golden: Sequence[Sequence[Any]],
         acs = sum(inference.layers[index].acs for inference in inferences) / images
         cycles = sum(inference.layers[index].cycles for inference in inferences) / images
         density = sum(result.input_density for result in results) / images
-        sops, energy = paper_energy(run.layer, results)
+        paper = paper_counts(run.layer, results)
         rows.append(Row(run.layer.name, density, acs, results[0].dense, cycles,
-                        acs / (slots * cycles) if cycles else 0.0, energy_nj(acs), sops, energy))
+                        acs / (slots * cycles) if cycles else 0.0, energy_nj(acs), paper.acs,
+                        paper.macs, paper.energy_nj))
     return [*rows, total(rows, slots)]
 
 
@@ -79,11 +84,11 @@ def total(rows: Sequence[Row], slots: int) -> Row:
     density = sum(row.input_density * row.dense for row in rows) / dense if dense else 0.0
     return Row("total", density, add("acs"), dense, cycles,
                add("acs") / (slots * cycles) if cycles else 0.0, add("energy_nj"),
-               add("paper_sops"), add("paper_energy_nj"))
+               add("paper_acs"), add("paper_macs"), add("paper_energy_nj"))
 
 
 HEADINGS = ("layer", "density", "AC", "dense", "AC/dense", "cycles", "lane use", "energy nJ",
-            "Eq. 18 SOP", "Eq. 19 nJ")
+            "Eq. 18 AC", "MAC", "Eq. 19 nJ")
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -93,13 +98,21 @@ def table(rows: Sequence[Row]) -> str:
         share = row.acs / row.dense if row.dense else 0.0
         cells.append((row.layer, f"{row.input_density:.2%}", f"{row.acs:,.0f}", f"{row.dense:,.0f}",
                       f"{share:.2%}", f"{row.cycles:,.0f}", f"{row.lane_use:.1%}",
-                      f"{row.energy_nj:,.2f}", f"{row.paper_sops:,.0f}",
-                      f"{row.paper_energy_nj:,.2f}"))
+                      f"{row.energy_nj:,.2f}", f"{row.paper_acs:,.0f}",
+                      f"{row.paper_macs:,.0f}", f"{row.paper_energy_nj:,.2f}"))
     widths = [max(len(row[i]) for row in cells) for i in range(len(HEADINGS))]
     lines = ["  ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
                        for i, (cell, width) in enumerate(zip(row, widths))) for row in cells]
     rule = "-" * len(lines[0])
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def executed(program: Program, rows: Sequence[Row]) -> list[str]:
+    """What the hardware does beside the paper's convention, as lines; rows without the total."""
+    layers, acs = program.model.network.layers(), [row.acs for row in rows]
+    paper = [Operations(row.paper_acs, row.paper_macs) for row in rows]
+    work = additions(layers, acs, paper, program.model.network.timesteps)
+    return lines(program, work, on_chip(program, acs))
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
@@ -149,6 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"counts of {len(inferences)} image{plural}, {arguments.lanes} lanes x "
           f"{arguments.banks} banks")
     print(table(rows))
+    print("\n".join(executed(program, rows[:-1])))
     print("\n".join(comparison.lines()))
     print(f"wrote {path}")
     return 0 if comparison.equal else 1

@@ -12,8 +12,8 @@ from quantize.golden import GoldenModel
 from sim.benches.models import SMALL, random_inputs, random_model
 from sim.counts import Row, main, table, total, write_csv
 
-ROWS = [Row("a", 0.5, 100, 200, 10, 0.25, 0.09, 110, 0.099),
-        Row("b", 0.1, 60, 600, 30, 0.05, 0.054, 50, 0.045)]
+ROWS = [Row("a", 0.5, 100, 200, 10, 0.25, 0.09, 100, 10, 0.136),
+        Row("b", 0.1, 60, 600, 30, 0.05, 0.054, 50, 0, 0.045)]
 
 
 def test_total():
@@ -21,7 +21,8 @@ def test_total():
     assert (row.layer, row.acs, row.dense, row.cycles) == ("total", 160, 800, 40)
     assert row.input_density == pytest.approx((0.5 * 200 + 0.1 * 600) / 800)
     assert row.lane_use == pytest.approx(160 / (40 * 40))
-    assert row.energy_nj == pytest.approx(0.144) and row.paper_sops == 160
+    assert row.energy_nj == pytest.approx(0.144) and row.paper_acs == 150
+    assert row.paper_macs == 10
 
 
 def test_table_is_aligned():
@@ -57,7 +58,9 @@ def test_command(tmp_path, capsys):
         assert float(row.lane_use) == pytest.approx(acs / 16 / float(row.cycles))
         assert float(row.energy_nj) == pytest.approx(acs * 0.9e-3)
     assert float(rows["total"].acs) == sum(result.acs for image in golden for result in image) / 2
-    assert "counts of 2 images, means, 8 lanes x 2 banks" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "counts of 2 images, means, 8 lanes x 2 banks" in text
+    assert "residual additions" in text and "on-chip memory traffic" in text
 
 
 def test_bad_input(tmp_path, capsys):
