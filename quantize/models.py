@@ -157,6 +157,13 @@ def find(name: str, timesteps: int | None = None) -> PaperModel:
     return replace(model, network=replace(model.network, timesteps=timesteps))
 
 
+# Mean and standard deviation per channel in the published training scripts, by data set; events are
+# counts, which nothing normalizes.
+_CIFAR = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+NORMALIZATION: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = MappingProxyType({
+    "CIFAR10": _CIFAR, "CIFAR100": _CIFAR,
+    "ImageNet-1K": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))})
+
 HEADING = ("name", "data set", "input", "T", "tau", "heads", "parameters", "paper", "with LN",
            "weights", "operations")
 FOOTNOTES = (

@@ -6,11 +6,13 @@ Used by every command that reads a checkpoint: `add_checkpoint_options(parser)` 
 """
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from hw.model import InputFormat
 from hw.network import Classifier
+from quantize import models
 from quantize.checkpoint import Checkpoint, inspect, load_checkpoint
 
 
@@ -62,6 +64,9 @@ def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "checkpoints of others", "What tensors do not tell; needed where a checkpoint carries no "
         "metadata of this project, and refused where they contradict it.")
+    group.add_argument("--network", metavar="NAME",
+                       help="all of this as python -m quantize.models lists it under NAME; the "
+                            "other options change single facts")
     group.add_argument("--heads", type=int, metavar="N", help="attention heads of a block")
     group.add_argument("--tau", type=float, help="time constant of the neurons, 2.0 or 1.5")
     group.add_argument("--timesteps", type=int, metavar="T")
@@ -92,22 +97,33 @@ def load_from_options(path: Path, args: argparse.Namespace) -> Checkpoint:
         "image_height": height, "image_width": width, "pool_stages": args.pool_stages,
         "classifier": Classifier(args.classifier) if args.classifier else None,
         "static_input": args.input_kind == "image" if args.input_kind else None}
+    named = models.find(args.network) if args.network else None
+    if named:
+        # The number of classes is left to the tensors: a size may be trained on other data.
+        facts = {f.name: getattr(named.network, f.name) for f in fields(named.network)
+                 if f.name != "num_classes"}
+        given = facts | {name: value for name, value in given.items() if value is not None}
     weights = "state_dict_ema" if args.ema else "state_dict"
-    return load_checkpoint(path, given=given, input_format=_input_format(path, args, weights),
-                           weights=weights)
+    return load_checkpoint(path, given=given, weights=weights,
+                           input_format=_input_format(path, args, weights, named))
 
 
-def _input_format(path: Path, args: argparse.Namespace, weights: str) -> InputFormat | None:
+def _input_format(path: Path, args: argparse.Namespace, weights: str,
+                  named: models.PaperModel | None) -> InputFormat | None:
     bits = 8 if args.input_bits is None else args.input_bits
-    if args.input_kind == "events":
+    events = named is not None and not named.network.static_input
+    if args.input_kind == "events" or (events and args.input_kind is None):
         if args.mean or args.std:
             raise ValueError("--mean and --std belong to images, not to events, which are counts")
         channels = inspect(path, weights).shapes["in_channels"]
         return event_format(channels, bits, args.input_scale)
     if (args.mean is None) != (args.std is None):
         raise ValueError("--mean and --std must be given together")
-    if args.mean is None:
-        if args.input_bits is not None or args.input_scale is not None:
-            raise ValueError("--input-bits and --input-scale need --mean and --std")
-        return None
-    return image_format(tuple(args.mean), tuple(args.std), bits, args.input_scale)
+    if args.mean is not None:
+        return image_format(tuple(args.mean), tuple(args.std), bits, args.input_scale)
+    if named and named.dataset in models.NORMALIZATION:
+        mean, std = models.NORMALIZATION[named.dataset]
+        return image_format(mean, std, bits, args.input_scale)
+    if args.input_bits is not None or args.input_scale is not None:
+        raise ValueError("--input-bits and --input-scale need --mean and --std")
+    return None

@@ -29,13 +29,11 @@ from hw.network import NetworkConfig
 from quantize import photos
 from quantize.checkpoint import load_checkpoint
 from quantize.datasets import normalize
-from quantize.models import MODELS, find
+from quantize.models import MODELS, NORMALIZATION, find
 from quantize.options import event_format, image_format
 from quantize.spikingformer import Spikingformer
 
 CODE = os.environ.get("SPIKINGFORMER_CODE", "")
-CIFAR = image_format((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
-IMAGENET = image_format((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 GESTURE = replace(find("dvs-2-256").network, num_classes=11, name="dvs128-2-256")
 
 
@@ -46,7 +44,7 @@ def is_cifar(network: NetworkConfig) -> bool:
 def input_format(network: NetworkConfig) -> InputFormat:
     if not network.static_input:
         return event_format(2)
-    return CIFAR if is_cifar(network) else IMAGENET
+    return image_format(*NORMALIZATION["CIFAR10" if is_cifar(network) else "ImageNet-1K"])
 
 
 def save(path: Path, network: NetworkConfig, state: dict[str, Tensor]) -> Path:

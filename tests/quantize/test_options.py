@@ -2,6 +2,7 @@
 """Options for foreign checkpoints, from the command line to a loaded network."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from hw.model import InputFormat
 from hw.network import Classifier, NetworkConfig
 from quantize.datasets import input_format
+from quantize.models import NORMALIZATION, find
 from quantize.options import (
     add_checkpoint_options,
     event_format,
@@ -59,6 +61,44 @@ def test_event_checkpoint(tmp_path: Path) -> None:
                                              "--input", "events", "--input-bits", "5"))
     assert loaded.config == config
     assert loaded.input_format == InputFormat(5, False, 1.0, (0.0, 0.0), (1.0, 1.0))
+
+
+def test_named_network_gives_everything(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    network = find("cifar10-2-384").network
+    with torch.device("meta"):
+        state = Spikingformer(network).state_dict()
+    # One stored element per tensor.
+    state = {name: torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
+             for name, tensor in state.items()}
+    torch.save({"state_dict": state}, path)
+    loaded = load_from_options(path, options("--network", "cifar10-2-384"))
+    assert loaded.config == network
+    assert loaded.input_format == image_format(*NORMALIZATION["CIFAR10"])
+    loaded = load_from_options(path, options("--network", "cifar10-2-384", "--heads", "8",
+                                             "--input-bits", "6"))
+    assert loaded.config == replace(network, num_heads=8)
+    assert loaded.input_format == image_format(*NORMALIZATION["CIFAR10"], bits=6)
+    with pytest.raises(ValueError, match=r"^depth of \S+ must be 2, as its tensors have, not 4, as "
+                                         r"the caller gives$"):
+        load_from_options(path, options("--network", "cifar10-4-384"))
+    with pytest.raises(ValueError, match=r"^model must be one of .*, not 'cifar'$"):
+        load_from_options(path, options("--network", "cifar"))
+
+
+def test_named_network_of_events(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    network = replace(find("dvs-2-256", 10).network, num_classes=11)
+    with torch.device("meta"):
+        state = Spikingformer(network).state_dict()
+    state = {name: torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
+             for name, tensor in state.items()}
+    torch.save({"model": state}, path)
+    loaded = load_from_options(path, options("--network", "dvs-2-256", "--timesteps", "10"))
+    assert loaded.config == network
+    assert loaded.input_format == event_format(2)
+    with pytest.raises(ValueError, match=r"^--mean and --std belong to images, not to events"):
+        load_from_options(path, options("--network", "dvs-2-256", "--mean", "0", "0"))
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
