@@ -21,6 +21,7 @@ from hw.loader import Loader
 from hw.readout import OUTPUT, Readout
 from hw.sequencer import Sequencer
 from hw.spike_memory import SpikeMemory
+from hw.spill import DataPort, ResidualSpill
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Accelerator(wiring.Component):
       `trace_spikes`, `trace_residual`  every result of every layer, if `trace`
       with streamed weights: `weights` (AXI4 read master), `weights_address` of the image in memory,
       `enable` (the image is there), `bad_image` (it is not one)
+      with a spilled residual stream: `residual` (AXI4 master), `residual_address` of its place
     Latency and throughput: what the counters say; the next inference's samples are taken when the
     last output word has been.
     """
@@ -71,6 +73,8 @@ class Accelerator(wiring.Component):
             "o": Out(stream.Signature(OUTPUT)),
         } | ({"weights": Out(ReadPort(hardware.port_bits)), "weights_address": In(ADDRESS_BITS),
               "enable": In(1), "bad_image": Out(1)} if hardware.streamed else {})
+          | ({"residual": Out(DataPort(hardware.port_bits)), "residual_address": In(ADDRESS_BITS)}
+             if hardware.spills_residual else {})
           | ({"trace_spikes": Out(SpikeTrace(hardware)),
               "trace_residual": Out(ResidualTrace(hardware))} if trace else {}))
 
@@ -133,6 +137,16 @@ class Accelerator(wiring.Component):
                 fetch.released.eq(finish.released), sequencer.enable.eq(self.enable),
                 sequencer.program_ready.eq(fetch.program_ready),
                 self.bad_image.eq(fetch.bad_image),
+            ]
+        if hardware.spills_residual:
+            m.submodules.spill = spill = ResidualSpill(hardware)
+            wiring.connect(m, spill.port, wiring.flipped(self.residual))
+            wiring.connect(m, finish.spill, spill.words)
+            m.d.comb += [
+                spill.instruction.eq(ins), spill.start.eq(start[Op.CONV.value]),
+                spill.address.eq(self.residual_address), spill.last_tile.eq(dispatch.last_tile),
+                spill.reserve.eq(dispatch.closed), dispatch.permit.eq(spill.permit),
+                finish.spilling.eq(spill.busy),
             ]
         if self._trace:
             self._connect_traces(m, ins, finish, attention)

@@ -51,6 +51,14 @@ class Program:
     tiles: tuple[Placement, ...] = ()
     stream: bytes = b""
 
+    @property
+    def residual_bytes(self) -> int:
+        """External memory for the residual stream."""
+        if not self.hardware.spills_residual:
+            return 0
+        beats = max(values.get("stream_beats", 0) for values in self.instructions)
+        return beats * self.hardware.port_bits // 8
+
     @cached_property
     def traces(self) -> tuple[LayerTrace, ...]:
         word = self.hardware.geometry.spike_word
@@ -143,7 +151,7 @@ def _check(model: FixedPointModel, hardware: HardwareConfig, plan: MemoryPlan) -
                              f"not {hardware.spike_words[half]!r}: it is short by "
                              f"{short * geometry.spike_word:,} bits")
     short = plan.residual_words - hardware.residual_words
-    if short > 0:
+    if short > 0 and not hardware.spills_residual:
         raise ValueError(f"residual memory must hold {plan.residual_words} words, "
                          f"not {hardware.residual_words!r}: it is short by "
                          f"{short * geometry.neurons * hardware.residual_width:,} bits")
@@ -243,6 +251,9 @@ def _convolution(model: FixedPointModel, hardware: HardwareConfig, memory: Memor
     if layer.output is Output.RESIDUAL:
         values |= {"add_residual": layer.adds, "residual_stride": memory.residual_beats,
                    "token_sum": not layer.lif}
+        if hardware.spills_residual:
+            word_beats = -(-geometry.neurons * hardware.residual_width // hardware.port_bits)
+            values["stream_beats"] = memory.residual_words * word_beats
     if plan.destination is not None:
         column = network.timesteps * plan.destination.words
         values |= {"fire": 1, "pool": layer.pool, "column_stride": column,

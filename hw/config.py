@@ -52,6 +52,7 @@ class HardwareConfig:
                    Streamed, weight_rows is the size of the ring that tiles pass through (one row of
                    it stays zero) and param_rows means nothing.
     program_words: streamed: 32-bit words of the program memory
+    residual_words may be 0 with streamed weights: the residual stream is in external memory, too.
     """
 
     geometry: Geometry
@@ -100,21 +101,23 @@ class HardwareConfig:
     @classmethod
     def for_model(cls, model: FixedPointModel, lanes: int = DEFAULT_LANES,
                   banks: int = DEFAULT_BANKS, spike_word: int | None = None,
-                  neurons: int | None = None, port_bits: int = 0,
-                  weight_rows: int | None = None) -> "HardwareConfig":
+                  neurons: int | None = None, port_bits: int = 0, **memory: Any
+                  ) -> "HardwareConfig":
         """The smallest hardware that holds `model`: `for_models` of it alone."""
-        return cls.for_models([model], lanes, banks, spike_word, neurons, port_bits, weight_rows)
+        return cls.for_models([model], lanes, banks, spike_word, neurons, port_bits, **memory)
 
     @classmethod
     def for_models(cls, models: Sequence[FixedPointModel], lanes: int = DEFAULT_LANES,
                    banks: int = DEFAULT_BANKS, spike_word: int | None = None,
                    neurons: int | None = None, port_bits: int = 0,
-                   weight_rows: int | None = None) -> "HardwareConfig":
+                   weight_rows: int | None = None, spill_residual: bool = False
+                   ) -> "HardwareConfig":
         """The smallest hardware that runs each of `models`, given its program and images.
 
         port_bits:   0 holds all weights on chip, else they are streamed
         weight_rows: streamed: size of each weight bank (default: room for any two neighbouring
                      tiles, so that one is loaded while the other is used)
+        spill_residual: streamed: keep the residual stream in external memory
 
         Raises ValueError for a geometry that cannot be built, or models of different input or
         residual format.
@@ -145,7 +148,8 @@ class HardwareConfig:
         rows = [_tile_rows(plan) for plan in plans]
         pairs = max(sum(pair) for each in rows for pair in zip([0, *each], each))
         config = replace(config, weight_rows=pairs + 1 if weight_rows is None else weight_rows,
-                         param_rows=0)
+                         param_rows=0,
+                         residual_words=0 if spill_residual else config.residual_words)
         words = _instruction_words(config)
         return replace(config, program_words=max(len(p.layers) + 3 for p in plans) * words)
 
@@ -153,6 +157,11 @@ class HardwareConfig:
     def streamed(self) -> bool:
         """Weights come through a port, not from initial memory contents."""
         return bool(self.port_bits)
+
+    @property
+    def spills_residual(self) -> bool:
+        """The residual stream lies in external memory."""
+        return self.streamed and not self.residual_words
 
     @property
     def current_full_width(self) -> int:

@@ -90,7 +90,8 @@ class Dispatch(wiring.Component):
 
     Throughput: banks events per cycle.  Latency from `i` to `o`: 3 cycles.
     Ports: `instruction`, `i` (words of `Gather`), `o` (one `Events` each cycle; zero rows, count
-    and close when there is nothing to do).
+    and close when there is nothing to do); with a spilled residual stream `permit` (the finish
+    pipeline can take the group), `last_tile` (that it is in), `closed` (pulse: it was taken).
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
@@ -99,11 +100,12 @@ class Dispatch(wiring.Component):
             "instruction": In(Instruction(hardware)),
             "i": In(stream.Signature(EventWord(hardware))),
             "o": Out(stream.Signature(Events(hardware), always_valid=True, always_ready=True)),
-        })
+        } | ({"permit": In(1), "last_tile": Out(1), "closed": Out(1)}
+             if hardware.spills_residual else {}))
 
     def elaborate(self, platform):
         m = Module()
-        banks = self._hardware.geometry.banks
+        banks, spills = self._hardware.geometry.banks, self._hardware.spills_residual
         ins = self.instruction
         scans = [Scan(self._hardware) for _ in range(banks)]
         for e, scan in enumerate(scans):
@@ -131,7 +133,13 @@ class Dispatch(wiring.Component):
         interval, plane = Signal(ins.interval.shape()), Signal(ins.planes.shape())
         unfinished = Cat(scan.pending & (scan.pending_tag == tag) for scan in scans).any()
         close = Signal()
-        m.d.comb += close.eq((in_tag != tag) & ~unfinished & (interval == 0))
+        permit = self.permit if spills else 1
+        m.d.comb += close.eq((in_tag != tag) & ~unfinished & (interval == 0) & permit)
+        if spills:
+            marks = Signal(1 << TAG_BITS)   # by group number
+            with m.If(self.i.valid & self.i.ready & self.i.payload.last):
+                m.d.sync += marks.bit_select(in_tag, 1).eq(self.i.payload.last_tile)
+            m.d.comb += [self.last_tile.eq(marks.bit_select(tag, 1)), self.closed.eq(close)]
         now = (tag + close)[:TAG_BITS]
         m.d.sync += tag.eq(now)
         last_plane = plane == (ins.planes - 1)[:len(plane)]

@@ -14,7 +14,7 @@ from hw.isa import TALLY_BITS, Emit, Instruction
 from hw.lanes import Sums
 from hw.lif import LIF
 from hw.pool import Pack, Pool, SpikeWord
-from hw.residual import NeuronBeat, Residual
+from hw.residual import NeuronBeat, Residual, WordExchange
 from hw.spike_memory import SpikeRead, SpikeWrite
 from hw.tiles import TILE_COUNT_BITS
 from hw.token_sum import TokenSum
@@ -28,7 +28,8 @@ class Finish(wiring.Component):
     `pool_read`, `pool_write`, `plane_write` (spike memory), `logits` (beats of the classifier),
     `done` (pulse, when the last result is in memory), `acs`, `saturations`; `residuals` and
     `spikes` carry every result before pooling (traces, token sums); `restart` (pulse: a new
-    inference), `released` (tiles finished in it), and with streamed weights `params`.
+    inference), `released` (tiles finished in it), with streamed weights `params`, and with a
+    spilled residual stream `spill`, `spilling` (its words are not all written).
     """
 
     def __init__(self, hardware: HardwareConfig, params: Sequence[int]) -> None:
@@ -43,7 +44,9 @@ class Finish(wiring.Component):
             "spikes": Out(stream.Signature(SpikeWord(hardware), always_ready=True)),
             "done": Out(1), "acs": Out(TALLY_BITS), "saturations": Out(TALLY_BITS),
             "restart": In(1), "released": Out(TILE_COUNT_BITS),
-        } | ({"params": In(param_write(hardware))} if hardware.streamed else {}))
+        } | ({"params": In(param_write(hardware))} if hardware.streamed else {})
+          | ({"spill": Out(WordExchange(hardware)), "spilling": In(1)}
+             if hardware.spills_residual else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -64,6 +67,8 @@ class Finish(wiring.Component):
         m.d.comb += [drain.restart.eq(self.restart), self.released.eq(drain.released)]
         if hardware.streamed:
             wiring.connect(m, wiring.flipped(self.params), current.params)
+        if hardware.spills_residual:
+            wiring.connect(m, residual.spill, wiring.flipped(self.spill))
 
         wiring.connect(m, wiring.flipped(self.i), drain.i)
         wiring.connect(m, drain.o, current.i)
@@ -85,12 +90,13 @@ class Finish(wiring.Component):
         wiring.connect(m, wiring.flipped(self.pool_write), pool.write)
         wiring.connect(m, wiring.flipped(self.plane_write), token_sum.write)
 
+        settled = pool.idle & ~self.spilling if hardware.spills_residual else pool.idle
         # The last beat needs the latency of every stage, and its word the pool's queue.
         latency = sum(unit.LATENCY for unit in (drain, current, residual, lif, pack))
         flush = Signal(range(latency + 2))
         with m.If(drain.done):
             m.d.sync += flush.eq(latency + 1)
-        with m.Elif((flush > 1) | pool.idle):
+        with m.Elif((flush > 1) | settled):
             m.d.sync += flush.eq(flush - (flush != 0))
-        m.d.comb += self.done.eq(((flush == 1) & pool.idle) | token_sum.done)
+        m.d.comb += self.done.eq(((flush == 1) & settled) | token_sum.done)
         return m

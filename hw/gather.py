@@ -11,11 +11,15 @@ from hw.spike_memory import SpikeRead
 
 
 class EventWord(data.StructLayout):
-    """A word of spikes, the weight row of its first channels, and the end-of-group mark."""
+    """A word of spikes, the weight row of its first channels, and whether it ends its group.
+
+    last_tile: the group is in the last tile of its layer
+    """
 
     def __init__(self, hardware: HardwareConfig) -> None:
         super().__init__({"spikes": unsigned(hardware.geometry.spike_word),
-                          "row": unsigned(bits_for(hardware.weight_rows)), "last": 1})
+                          "row": unsigned(bits_for(hardware.weight_rows)),
+                          "last": 1, "last_tile": 1})
 
 
 class Gather(wiring.Component):
@@ -80,7 +84,8 @@ class Gather(wiring.Component):
         ]
         with m.If(advance):
             m.d.sync += [held.eq(walking), self.o.payload.row.eq(here.row),
-                         self.o.payload.last.eq(group_last)]
+                         self.o.payload.last.eq(group_last),
+                         self.o.payload.last_tile.eq(tile == (ins.tiles - 1)[:len(tile)])]
 
         with m.FSM():
             with m.State("Idle"):

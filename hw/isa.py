@@ -11,6 +11,7 @@ advances.
 from amaranth import unsigned
 from amaranth.lib import data, enum
 
+from hw.axi import BEAT_COUNT_BITS
 from hw.config import HardwareConfig
 
 WORD_BITS = 32
@@ -61,6 +62,7 @@ class Instruction(data.StructLayout):
     Attention: head_mask (upper bits of a channel number that name its head), head_dim
       (channels counted as ACs of one event).
     report: the layer's counters are stored after this instruction.
+    External memory: stream_beats (port beats of the residual stream).
     End: outputs (logits) and counters (layers) to send, logit_shift.
     """
 
@@ -86,7 +88,7 @@ class Instruction(data.StructLayout):
             "column_stride": address, "target_row_stride": address, "pool": 1, "report": 1,
             "head_mask": max(1, (lanes - 1).bit_length()), "head_dim": 10,
             "outputs": 12, "counters": 10, "logit_shift": 3,
-        })
+        } | ({"stream_beats": BEAT_COUNT_BITS} if hardware.spills_residual else {}))
 
     @property
     def words(self) -> int:

@@ -24,6 +24,14 @@ class NeuronBeat(data.StructLayout):
             "tag": Tag(hardware)})
 
 
+class WordExchange(wiring.Signature):
+    """Words of a residual stream that lies elsewhere: `pop` takes `old`, `push` gives `new`."""
+
+    def __init__(self, hardware: HardwareConfig) -> None:
+        word = hardware.geometry.neurons * hardware.residual_width
+        super().__init__({"pop": Out(1), "old": In(word), "push": Out(1), "new": Out(word)})
+
+
 class Residual(wiring.Component):
     """With `Emit.RESIDUAL`: x = stream = saturate(stream + requantize(y)), else x = y.
 
@@ -32,7 +40,8 @@ class Residual(wiring.Component):
     dropped.
 
     Throughput one beat per cycle; latency 2 cycles, the memory is written one cycle later.
-    Ports: `instruction`, `clear` (zero the counter), `i`, `o`, `saturations`.
+    Ports: `instruction`, `clear` (zero the counter), `i`, `o`, `saturations`; `spill` where the
+    stream is in external memory.
     """
 
     LATENCY = 2
@@ -44,23 +53,22 @@ class Residual(wiring.Component):
             "i": In(stream.Signature(CurrentBeat(hardware), always_ready=True)),
             "o": Out(stream.Signature(NeuronBeat(hardware), always_ready=True)),
             "saturations": Out(TALLY_BITS),
-        })
+        } | ({"spill": Out(WordExchange(hardware))} if hardware.spills_residual else {}))
 
     def elaborate(self, platform):
         m = Module()
         hardware, ins = self._hardware, self.instruction
         neurons, width = hardware.geometry.neurons, hardware.residual_width
         values = data.ArrayLayout(signed(width), neurons)
-        m.submodules.stream = memory = Memory(shape=unsigned(values.size),
-                                              depth=max(2, hardware.residual_words), init=[])
-        read, write = memory.read_port(), memory.write_port()
         is_residual = ins.emit == Emit.RESIDUAL
 
         # Stage 1: shift right by `shift`, one bit kept for rounding.
         full = hardware.current_width + hardware.shift_left + 1
         s1_values = Signal(data.ArrayLayout(signed(full), neurons))
         s1_beat, s1_valid = Signal(CurrentBeat(hardware)), Signal()
-        m.d.comb += read.addr.eq(self.i.payload.tag.residual)
+        old_values, s2_values = Signal(values), Signal(values)
+        self._connect_memory(m, old_values, s2_values, s1_valid & is_residual,
+                             self.o.valid & is_residual)
         m.d.sync += [s1_beat.eq(self.i.payload), s1_valid.eq(self.i.valid)]
         for n in range(neurons):
             current = self.i.payload.values[n][:hardware.current_width].as_signed()
@@ -69,9 +77,7 @@ class Residual(wiring.Component):
             m.d.sync += s1_values[n].eq(scaled >> self.i.payload.params[n].shift)
 
         # Stage 2: 2 * stream + shifted + 1, halved, is stream + rounded in a single addition.
-        old_values = data.View(values, read.data)
         overflows = []
-        s2_values = Signal(values)
         for n in range(neurons):
             old = Mux(ins.add_residual, old_values[n], 0)
             total = (Cat(1, old).as_signed() + s1_values[n]) >> 1
@@ -89,7 +95,17 @@ class Residual(wiring.Component):
             m.d.sync += self.saturations.eq(self.saturations + sum(overflows))
         with m.If(self.clear):
             m.d.sync += self.saturations.eq(0)
-
-        m.d.comb += [write.en.eq(self.o.valid & is_residual), write.data.eq(s2_values),
-                     write.addr.eq(self.o.payload.tag.residual)]
         return m
+
+    def _connect_memory(self, m, old_values, new_values, reading, writing):
+        """The stream: an on-chip memory, or words that come and go through `spill`."""
+        if self._hardware.spills_residual:
+            m.d.comb += [self.spill.pop.eq(reading), old_values.eq(self.spill.old),
+                         self.spill.push.eq(writing), self.spill.new.eq(new_values)]
+            return
+        m.submodules.stream = memory = Memory(shape=unsigned(new_values.shape().size),
+                                              depth=max(2, self._hardware.residual_words), init=[])
+        read, write = memory.read_port(), memory.write_port()
+        m.d.comb += [read.addr.eq(self.i.payload.tag.residual), old_values.eq(read.data),
+                     write.en.eq(writing), write.data.eq(new_values),
+                     write.addr.eq(self.o.payload.tag.residual)]

@@ -39,7 +39,9 @@ def accelerator_design(program: Any, *, verilog: str | None = None, cocotb: bool
         verilog = accelerator_verilog(program, trace=True)
     sources = {"accelerator.v": verilog, "testbench.sv": TESTBENCH.read_text()}
     if hardware.streamed:
-        sources["testbench.sv"] = "`define WEIGHT_PORT\n" + sources["testbench.sv"]
+        defines = ["WEIGHT_PORT"] + ["RESIDUAL_PORT"] * hardware.spills_residual
+        sources["testbench.sv"] = "".join(f"`define {name}\n" for name in defines) \
+            + sources["testbench.sv"]
         sources["axi_ram.sv"] = MEMORY.read_text()
     return Design(
         sources=sources, toplevel="testbench", cocotb=cocotb, waves=waves,
@@ -169,7 +171,8 @@ def _prepare(program: Any, inputs: np.ndarray, directory: Path) -> list[str]:
     words = len(inputs) * (network.num_classes + 3 * len(network.layers()))
     names = [f"+{name}={directory / name}" for name in ("inputs", "spikes", "residual", "outputs")]
     return [*names, f"+weights={directory / 'weights'}", f"+traffic={directory / 'traffic'}",
-            f"+weights_bytes={len(program.stream)}", f"+samples={len(samples)}", f"+words={words}"]
+            f"+weights_bytes={len(program.stream)}", f"+residual_bytes={program.residual_bytes}",
+            f"+samples={len(samples)}", f"+words={words}"]
 
 
 def _execute(command: list[str], directory: Path, environment: dict[str, str] | None, count: int,

@@ -62,12 +62,42 @@ module testbench #(
   );
 `endif
 
+`ifdef RESIDUAL_PORT
+  wire [44:0] residual_ar, residual_aw;
+  wire residual_ar_valid, residual_ar_ready, residual_r_valid, residual_r_ready;
+  wire residual_aw_valid, residual_aw_ready, residual_w_valid, residual_w_ready;
+  wire residual_b_valid, residual_b_ready;
+  wire [PORT_BITS+2:0] residual_r;
+  wire [PORT_BITS:0] residual_w;
+  wire [1:0] residual_b;
+  axi_ram #(.DATA_BITS(PORT_BITS), .NAME("residual")) residual_ram (
+    .clk(clk), .rst(rst), .latency(latency), .stalls(stalls == 0 ? 0 : stalls + 1),
+    .ar(residual_ar), .ar_valid(residual_ar_valid), .ar_ready(residual_ar_ready),
+    .r(residual_r), .r_valid(residual_r_valid), .r_ready(residual_r_ready),
+    .aw(residual_aw), .aw_valid(residual_aw_valid), .aw_ready(residual_aw_ready),
+    .w(residual_w), .w_valid(residual_w_valid), .w_ready(residual_w_ready),
+    .b(residual_b), .b_valid(residual_b_valid), .b_ready(residual_b_ready)
+  );
+`endif
+
   accelerator dut (
+`ifdef RESIDUAL_PORT
+    .residual_address(32'd0),
+    .residual__read__ar__payload(residual_ar), .residual__read__ar__valid(residual_ar_valid),
+    .residual__read__ar__ready(residual_ar_ready),
+    .residual__read__r__payload(residual_r), .residual__read__r__valid(residual_r_valid),
+    .residual__read__r__ready(residual_r_ready),
+    .residual__write__aw__payload(residual_aw), .residual__write__aw__valid(residual_aw_valid),
+    .residual__write__aw__ready(residual_aw_ready),
+    .residual__write__w__payload(residual_w), .residual__write__w__valid(residual_w_valid),
+    .residual__write__w__ready(residual_w_ready),
+    .residual__write__b__payload(residual_b), .residual__write__b__valid(residual_b_valid),
+    .residual__write__b__ready(residual_b_ready),
+`endif
 `ifdef WEIGHT_PORT
     .enable(1'b1), .bad_image(), .weights_address(32'd0),
     .weights__ar__payload(weights_ar), .weights__ar__valid(weights_ar_valid),
-    .weights__ar__ready(weights_ar_ready), .weights__r__payload({weights_r[PORT_BITS+2],
-      weights_r[PORT_BITS+1:PORT_BITS], weights_r[PORT_BITS-1:0]}),
+    .weights__ar__ready(weights_ar_ready), .weights__r__payload(weights_r),
     .weights__r__valid(weights_r_valid), .weights__r__ready(weights_r_ready),
 `endif
     .clk(clk), .rst(rst),
@@ -108,6 +138,11 @@ module testbench #(
       void'($value$plusargs("weights=%s", name));
       void'($value$plusargs("weights_bytes=%d", size));
       weights.load(name, size);
+`ifdef RESIDUAL_PORT
+      size = 0;
+      void'($value$plusargs("residual_bytes=%d", size));
+      residual_ram.load("", size);
+`endif
     end
 `endif
     inputs_file = $fopen(inputs_name, "r");
@@ -172,6 +207,11 @@ module testbench #(
           void'($value$plusargs("traffic=%s", name));
           file = $fopen(name, "w");
           $fwrite(file, "weights %0d %0d 0 0\n", weights.beats_read, weights.bursts_read);
+`ifdef RESIDUAL_PORT
+          $fwrite(file, "residual %0d %0d %0d %0d\n", residual_ram.beats_read,
+                  residual_ram.bursts_read, residual_ram.beats_written,
+                  residual_ram.bursts_written);
+`endif
           $fclose(file);
         end
 `endif
