@@ -289,3 +289,63 @@ def test_a_larger_network_on_hardware_for_a_smaller_one():
     with pytest.raises(ValueError, match=r"^spike memory half 0 must hold \d+ words, not \d+: "
                                          r"it is short by [\d,]+ bits$"):
         compile_model(large, hardware)
+
+
+@pytest.mark.parametrize("port_bits", [0, 64, 128])
+def test_models_share_one_hardware(port_bits):
+    """Which is as large as each of them needs, and the same in whatever order they come."""
+    models = [random_model(NETWORKS["static"])[0],
+              random_model(replace(NETWORKS["padded-heads"], in_channels=1, tau=1.5), bits=4)[0]]
+    hardware = HardwareConfig.for_models(models, 16, 4, port_bits=port_bits)
+    assert hardware == HardwareConfig.for_models(models[::-1], 16, 4, port_bits=port_bits)
+    for model in models:
+        alone = HardwareConfig.for_model(model, 16, 4, port_bits=port_bits)
+        for name in (*SMALLER, "residual_words", "slow_tau", "program_words"):
+            assert getattr(hardware, name) >= getattr(alone, name), name
+        program = compile_model(model, hardware)
+        assert program.hardware == hardware
+        assert bool(program.stream) == bool(program.tiles) == hardware.streamed
+        assert hardware.streamed or all(program.memory.weights)
+    if not port_bits:
+        assert hardware.weight_bits == 8 and hardware.slow_tau
+
+
+@pytest.mark.parametrize(("options", "name", "values"), [
+    ({"input_format": InputFormat(5, True, 1.0, (0.0,), (1.0,))}, "input bits", "[5, 8]")])
+def test_models_of_different_formats_are_refused(options, name, values):
+    models = [random_model(NETWORKS["static"], **each)[0]
+              for each in ({"input_format": InputFormat(8, True, 1.0, (0.0,), (1.0,))}, options)]
+    with pytest.raises(ValueError, match=f"^models on one hardware must have the same {name}, "
+                                         f"not {re.escape(values)}$"):
+        HardwareConfig.for_models(models, 16, 4)
+
+
+@every_network
+@pytest.mark.parametrize(("lanes", "banks", "bits"), [(16, 4, 8), (8, 1, 4)])
+def test_the_stream_holds_what_the_memories_would(name, lanes, banks, bits):
+    """Same rows and parameters in the same order, wherever a tile comes to lie."""
+    model, _ = random_model(NETWORKS[name], bits=bits)
+    on_chip = compile_model(model, HardwareConfig.for_model(model, lanes, banks))
+    hardware = HardwareConfig.for_model(model, lanes, banks, port_bits=64)
+    program = compile_model(model, hardware)
+    assert program.images() == {"weights.bin": program.stream}
+    row_bytes = -(-lanes * bits // 64) * 8
+    param_bytes = -(-ParamRow(hardware).size // 64) * 8
+    words = len(program.instructions) * Instruction(hardware).words
+    place = 64 * 8 + 8 + -(-words // 2) * 8
+    params, weights = [], [[0] for _ in range(banks)]
+
+    def take(size):
+        nonlocal place
+        place += size
+        return int.from_bytes(program.stream[place - size:place], "little")
+    for tile in program.tiles:
+        header = take(8)
+        count = header >> 2 & (1 << 14) - 1
+        params += [take(param_bytes) for _ in range(count)]
+        for _ in range(tile.rows):
+            for bank in weights:
+                bank.append(take(row_bytes))
+    assert place == len(program.stream)
+    assert params == list(on_chip.memory.params)
+    assert weights == [list(bank) for bank in on_chip.memory.weights]
