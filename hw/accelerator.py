@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from amaranth import Module, Mux, unsigned
+from amaranth import Cat, Module, Mux, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,11 +17,13 @@ from hw.finish import Finish
 from hw.gather import Gather
 from hw.isa import Op
 from hw.lanes import LaneArray
+from hw.layout import LINE_WORDS
 from hw.loader import Loader
 from hw.readout import OUTPUT, Readout
 from hw.sequencer import Sequencer
 from hw.spike_memory import SpikeMemory
 from hw.spill import DataPort, ResidualSpill
+from hw.window import MapWindow
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,15 @@ class Images:
 
 
 class SpikeTrace(wiring.Signature):
-    """A word of spikes as its layer made them, before pooling; no backpressure."""
+    """Words of spikes as their layer made them, before pooling; no backpressure.
+
+    valid: by word of `data`; `word` is the number of the first
+    """
 
     def __init__(self, hardware: HardwareConfig) -> None:
         super().__init__({
-            "valid": Out(1), "layer": Out(8), "position": Out(16), "timestep": Out(5),
-            "word": Out(8), "data": Out(unsigned(hardware.geometry.spike_word))})
+            "valid": Out(LINE_WORDS), "layer": Out(8), "position": Out(16), "timestep": Out(5),
+            "word": Out(8), "data": Out(unsigned(hardware.geometry.line_bits))})
 
 
 class ResidualTrace(wiring.Signature):
@@ -56,12 +61,13 @@ class Accelerator(wiring.Component):
     """One Spikingformer inference per program pass, in additions only.
 
     Ports:
-      `i`  raw samples, in the order timestep (events only), y, x, channel
+      `i`  raw samples, in the order y, x, timestep (events only), channel
       `o`  `hw.readout.OUTPUT`: logits, then ac, cycles, saturations of every layer
       `trace_spikes`, `trace_residual`  every result of every layer, if `trace`
       with streamed weights: `weights` (AXI4 read master), `weights_address` of the image in memory,
       `enable` (the image is there), `bad_image` (it is not one)
       with a spilled residual stream: `residual` (AXI4 master), `residual_address` of its place
+      with windowed spike maps: `maps` (AXI4 master), `maps_address` likewise
     Latency and throughput: what the counters say; the next inference's samples are taken when the
     last output word has been.
     """
@@ -75,6 +81,8 @@ class Accelerator(wiring.Component):
               "enable": In(1), "bad_image": Out(1)} if hardware.streamed else {})
           | ({"residual": Out(DataPort(hardware.port_bits)), "residual_address": In(ADDRESS_BITS)}
              if hardware.spills_residual else {})
+          | ({"maps": Out(DataPort(hardware.port_bits)), "maps_address": In(ADDRESS_BITS)}
+             if hardware.spills_maps else {})
           | ({"trace_spikes": Out(SpikeTrace(hardware)),
               "trace_residual": Out(ResidualTrace(hardware))} if trace else {}))
 
@@ -82,7 +90,8 @@ class Accelerator(wiring.Component):
         m = Module()
         hardware, images = self._hardware, self._images
         m.submodules.sequencer = sequencer = Sequencer(hardware, images.program)
-        m.submodules.memory = memory = SpikeMemory(hardware, readers=3, writers=4)
+        m.submodules.memory = memory = SpikeMemory(
+            hardware, readers=3 + hardware.spills_maps, writers=4 + hardware.spills_maps)
         m.submodules.loader = loader = Loader(hardware)
         m.submodules.gather = gather = Gather(hardware)
         m.submodules.dispatch = dispatch = Dispatch(hardware)
@@ -138,16 +147,33 @@ class Accelerator(wiring.Component):
                 sequencer.program_ready.eq(fetch.program_ready),
                 self.bad_image.eq(fetch.bad_image),
             ]
+        busy = []
         if hardware.spills_residual:
             m.submodules.spill = spill = ResidualSpill(hardware)
+            busy.append(spill.busy)
             wiring.connect(m, spill.port, wiring.flipped(self.residual))
             wiring.connect(m, finish.spill, spill.words)
             m.d.comb += [
                 spill.instruction.eq(ins), spill.start.eq(start[Op.CONV.value]),
                 spill.address.eq(self.residual_address), spill.last_tile.eq(dispatch.last_tile),
                 spill.reserve.eq(dispatch.closed), dispatch.permit.eq(spill.permit),
-                finish.spilling.eq(spill.busy),
             ]
+        if hardware.spills_maps:
+            m.submodules.window = window = MapWindow(hardware)
+            busy.append(window.busy)
+            wiring.connect(m, window.port, wiring.flipped(self.maps))
+            wiring.connect(m, window.write, memory.write4)
+            wiring.connect(m, window.read, memory.read3)
+            m.d.comb += [
+                window.instruction.eq(ins), window.address.eq(self.maps_address),
+                window.start.eq(start[Op.LOAD.value] | start[Op.CONV.value]),
+                window.may_read.eq(~finish.pool_read.en),
+                window.take_row.eq(gather.take_row), gather.row_here.eq(window.row_here),
+                window.begin_row.eq(gather.begin_row | loader.begin_row),
+                window.row_done.eq(finish.row_done | loader.row_done),
+                gather.row_free.eq(window.row_free), loader.row_free.eq(window.row_free),
+            ]
+        m.d.comb += sequencer.hold.eq(Cat(busy).any())
         if self._trace:
             self._connect_traces(m, ins, finish, attention)
         return m
@@ -159,8 +185,9 @@ class Accelerator(wiring.Component):
         beats = geometry.spike_word // geometry.neurons
         for port in (spikes, residual):
             m.d.comb += port.layer.eq(ins.layer)
-        with m.If(attention.write.en):
-            m.d.comb += [spikes.valid.eq(1), spikes.data.eq(attention.write.data),
+        with m.If(attention.write.en.any()):
+            # The words of the line that are written; those that do not exist are none.
+            m.d.comb += [spikes.valid.eq(attention.write.en), spikes.data.eq(attention.write.data),
                          spikes.position.eq(attention.position), spikes.word.eq(attention.word),
                          spikes.timestep.eq(attention.timestep)]
         with m.Else():

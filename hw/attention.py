@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Spiking self-attention: LIF(Q (K^T V) / 8) by additions of spikes (paper Eq. 9 to 11)."""
 
-from amaranth import Cat, Module, Mux, Signal, unsigned
+from amaranth import Array, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -9,7 +9,8 @@ from amaranth.lib.wiring import In, Out
 from hw.config import HardwareConfig
 from hw.dispatch import find_first
 from hw.isa import TALLY_BITS, Instruction
-from hw.spike_memory import SpikeRead, SpikeWrite
+from hw.layout import LINE_WORDS
+from hw.spike_memory import SpikeRead, SpikeWrite, line_address
 
 # Any sum of 8 or more fires and resets whatever the state (tau 2; 6 would do for tau 1.5), so
 # counters that stop at 8 give exactly the spikes of unbounded ones.
@@ -27,81 +28,85 @@ class Entry(data.StructLayout):
     """The spikes of one token and timestep in a group of channels: K with V, or Q alone."""
 
     def __init__(self, hardware: HardwareConfig) -> None:
-        lanes = hardware.attention_lanes
-        super().__init__({"events": lanes, "values": lanes, "timestep": 4, "last": 1,
+        group = hardware.attention_engines * hardware.attention_lanes
+        super().__init__({"events": group, "values": group, "timestep": 4, "last": 1,
                           "position": 16})   # of the token, read by traces only
 
 
 class AttentionFetch(wiring.Component):
-    """Read the entries of one group: for every token and timestep, K and V words or Q words.
+    """Read the entries of one group: for every token and timestep, the words of K and V, or of Q.
 
-    Throughput: one word per cycle and two cycles of turnaround per entry, overlapping the work on
-    the entry before.
-    Ports: `instruction`, `start` (pulse), `keys` (K and V, else Q), `group` (word offset of the
-    group), `memory`, `o`.
+    A group is a part of a line: `words` words from `bank` on, in line `line` of each step.
+
+    Throughput: an entry of queries each cycle, of keys and values every second one.
+    Ports: `instruction`, `start` (pulse), `keys` (K and V, else Q), `line`, `bank`, `memory`, `o`.
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
         self._hardware = hardware
         super().__init__({
             "instruction": In(Instruction(hardware)), "start": In(1), "keys": In(1),
-            "group": In(Instruction(hardware)["source_base"].shape),
+            "line": In(line_address(hardware)), "bank": In(2),
             "memory": Out(SpikeRead(hardware)), "o": Out(stream.Signature(Entry(hardware))),
         })
 
     def elaborate(self, platform):
         m = Module()
-        ins, word_bits = self.instruction, self._hardware.geometry.spike_word
-        words = self._hardware.attention_lanes // word_bits
-        # Position of the entry relative to a map's base, which is the same for q, k and v.
+        ins = self.instruction
+        words = (self._hardware.attention_engines * self._hardware.attention_lanes
+                 // self._hardware.geometry.spike_word)
+        group = Array(Cat(self.memory.data[first:first + words])
+                      for first in range(0, LINE_WORDS, words))[self.bank >> words.bit_length() - 1]
+        key, values = Signal.like(self.o.payload.events), Signal()
+        # Line of the next entry to read, relative to a map's base, which q, k and v share.
         offset = Signal.like(ins.source_base)
-        word, values = Signal(range(words + 1)), Signal()
-        timestep = Signal(4)
-        buffer = Signal(2 * words * word_bits)
         base = Mux(self.keys, Mux(values, ins.value_base, ins.key_base), ins.source_base)
         m.d.comb += [self.memory.half.eq(ins.source_half),
-                     self.memory.address.eq(base + offset + word)]
-        arrived = Signal()
-        m.d.sync += arrived.eq(self.memory.en)
-        with m.If(arrived):
-            m.d.sync += buffer.eq(Cat(buffer, self.memory.data)[word_bits:])
+                     *(address.eq(base + offset) for address in self.memory.addresses)]
 
+        timestep, position = Signal(4), Signal(16)
+        x, y = Signal(ins.width.shape()), Signal(ins.height.shape())
         timestep_last = timestep == (ins.timesteps - 1)[:4]
-        x, y, position = Signal(ins.width.shape()), Signal(ins.height.shape()), Signal(16)
         x_last, y_last = x == (ins.width - 1)[:len(x)], y == (ins.height - 1)[:len(y)]
         m.d.comb += [
-            self.o.payload.events.eq(Mux(self.keys, buffer, buffer[words * word_bits:])),
-            self.o.payload.values.eq(buffer[words * word_bits:]),
+            self.o.payload.events.eq(Mux(self.keys, key, group)), self.o.payload.values.eq(group),
             self.o.payload.timestep.eq(timestep), self.o.payload.position.eq(position),
             self.o.payload.last.eq(timestep_last & x_last & y_last),
         ]
+
+        def read_events():
+            """Read K, of which V is read next, or Q."""
+            m.d.comb += self.memory.en.eq(1)
+            m.d.sync += offset.eq(offset + Mux(self.keys, 0, ins.step_lines))
+            with m.If(self.keys):
+                m.next = "Values"
+            with m.Else():
+                m.next = "Offer"
+
         with m.FSM():
             with m.State("Idle"):
-                m.d.sync += [offset.eq(self.group), x.eq(0), y.eq(0), timestep.eq(0),
+                m.d.sync += [offset.eq(self.line), x.eq(0), y.eq(0), timestep.eq(0),
                              position.eq(0)]
                 with m.If(self.start):
-                    m.next = "Read"
-            with m.State("Read"):
-                m.d.comb += self.memory.en.eq(1)
-                m.d.sync += word.eq(word + 1)
-                with m.If(word == words - 1):
-                    m.d.sync += [word.eq(0), values.eq(self.keys & ~values)]
-                    with m.If(~self.keys | values):
-                        m.next = "Arrive"
-            with m.State("Arrive"):
+                    m.next = "Events"
+            with m.State("Events"):
+                read_events()
+            with m.State("Values"):
+                m.d.comb += [self.memory.en.eq(1), values.eq(1)]
+                m.d.sync += [key.eq(group), offset.eq(offset + ins.step_lines)]
                 m.next = "Offer"
             with m.State("Offer"):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
-                    m.d.sync += [offset.eq(offset + ins.source_words),
-                                 timestep.eq(Mux(timestep_last, 0, timestep + 1))]
+                    m.d.sync += timestep.eq(Mux(timestep_last, 0, timestep + 1))
                     with m.If(timestep_last):
                         m.d.sync += [x.eq(Mux(x_last, 0, x + 1)), position.eq(position + 1)]
                         with m.If(x_last):
                             m.d.sync += y.eq(y + 1)
-                    m.next = "Read"
                     with m.If(self.o.payload.last):
                         m.next = "Idle"
+                    with m.Else():
+                        read_events()
         return m
 
 
@@ -111,8 +116,9 @@ class AttentionLIF(wiring.Component):
     In units of 1/8: h = v + A, fire = h >= 8, v = h >> 1; for tau 1.5 h = v + 2A, fire = h >= 12,
     v = floor(h / 3).  v fits 2 bits.
 
-    Ports: `instruction`, `add` with `row` (counters to add), `step` (fire, clear the sums; v starts
-    from 0 if `first`), `spikes` (valid after `step`).  Latency 1 cycle.
+    Ports: `instruction`, `add` with `row` (counters to add), `step` (fire; v starts from 0 if
+    `first`; sums begin anew, with the row of the same cycle if it adds), `spikes` (valid after
+    `step`).  Latency 1 cycle.
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
@@ -138,10 +144,10 @@ class AttentionLIF(wiring.Component):
                     # A quotient of h < FIRE_SLOW is 0 to 3: three comparisons.
                     m.d.comb += [fire.eq(slow_h >= FIRE_SLOW),
                                  decayed.eq(sum(slow_h >= 3 * k for k in (1, 2, 3)))]
-            with m.If(self.add):
-                m.d.sync += total.eq(saturate(total + self.row[c]))
+            m.d.sync += total.eq(saturate(Mux(self.step, 0, total)
+                                          + Mux(self.add, self.row[c], 0)))
             with m.If(self.step):
-                m.d.sync += [total.eq(0), v.eq(Mux(fire, 0, decayed)), self.spikes[c].eq(fire)]
+                m.d.sync += [v.eq(Mux(fire, 0, decayed)), self.spikes[c].eq(fire)]
         return m
 
 
@@ -201,14 +207,16 @@ class Attention(wiring.Component):
     Everything is an event: a K spike adds the V row of its token to row l of KV, a Q spike adds row
     l of KV to A.  Counters stop at 8, which is exact (see LIMIT).
 
-    A group is `attention_lanes` channels; heads of fewer channels (a power of two) share a group,
-    `head_mask` keeps a row's additions inside its head.  Groups run one after another: clear KV,
-    all keys, all queries.
+    A group is `attention_engines` times `attention_lanes` channels, one event a cycle in each
+    engine; the engines go from entry to entry together.  Heads of fewer channels than an engine has
+    (a power of two) share it, `head_mask` keeps a row's additions inside its head.  Groups run one
+    after another: clear KV, all keys, all queries.
 
-    Throughput: keys one event per cycle, queries too with 3 to 4 cycles more per entry.  `acs`
-    grows by head_dim for each event.
+    Throughput: an entry takes as many cycles as its engine with the most events (keys at least 2,
+    queries 1).  `acs` grows by head_dim for each event.
     Ports: `instruction`, `start` (pulse), `clear` (zero the counter), `read`, `write`, `done`
-    (pulse), `acs`; `position`, `timestep`, `word` of what is being written, for traces.
+    (pulse), `acs`; `position`, `timestep`, `word` (first of the line) of what is being written, for
+    traces.
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
@@ -217,86 +225,116 @@ class Attention(wiring.Component):
             "instruction": In(Instruction(hardware)), "start": In(1), "clear": In(1),
             "read": Out(SpikeRead(hardware)), "write": Out(SpikeWrite(hardware)),
             "done": Out(1), "acs": Out(TALLY_BITS),
-            "position": Out(16), "timestep": Out(4),
-            "word": Out(Instruction(hardware)["source_base"].shape),
+            "position": Out(16), "timestep": Out(4), "word": Out(8),
         })
 
     def elaborate(self, platform):
         m = Module()
         hardware, ins = self._hardware, self.instruction
-        lanes, word_bits = hardware.attention_lanes, hardware.geometry.spike_word
-        words = lanes // word_bits
+        lanes, engines = hardware.attention_lanes, hardware.attention_engines
+        words = lanes * engines // hardware.geometry.spike_word
         m.submodules.fetch = fetch = AttentionFetch(hardware)
-        m.submodules.kv = kv = KeyValue(hardware)
-        m.submodules.lif = lif = AttentionLIF(hardware)
+        kvs = [KeyValue(hardware) for _ in range(engines)]
+        lifs = [AttentionLIF(hardware) for _ in range(engines)]
         wiring.connect(m, wiring.flipped(self.read), fetch.memory)
-        m.d.comb += [unit.instruction.eq(ins) for unit in (fetch, kv, lif)]
+        line, bank, keys = Signal.like(fetch.line), Signal(2), Signal()
+        m.d.comb += [fetch.instruction.eq(ins), fetch.line.eq(line), fetch.bank.eq(bank),
+                     fetch.keys.eq(keys)]
+        line_last = line == (ins.step_lines - 1)[:len(line)]
+        # Words of the group that exist: a position's last line may not be full.
+        exist = Mux(line_last, ins.last_mask, (1 << LINE_WORDS) - 1)
+        mine = Signal(LINE_WORDS)
+        m.d.comb += mine.eq(exist & ((1 << words) - 1 << bank))
+        masks = Cat(each.replicate(hardware.geometry.spike_word)
+                    for each in (mine >> bank)[:words])
 
-        # The entry at work gives one event a cycle.
-        entry, group = Signal(Entry(hardware)), Signal.like(ins.source_base)
-        event, clear_row, keys = Signal(), Signal(range(kv.rows)), Signal()
-        rest = entry.events & (entry.events - 1)[:lanes]
-        m.d.comb += [
-            event.eq(entry.events != 0), fetch.group.eq(group), fetch.keys.eq(keys),
-            kv.event.eq(event), kv.keys.eq(keys), kv.values.eq(entry.values),
-            kv.row.eq(Mux(kv.clear, clear_row, Cat(find_first(entry.events), entry.timestep))),
-            lif.add.eq(kv.o_valid), lif.row.eq(kv.o), lif.first.eq(entry.timestep == 0),
-        ]
-        with m.If(event):
-            m.d.sync += [entry.events.eq(rest), self.acs.eq(self.acs + ins.head_dim)]
+        # The entry at work gives one event a cycle to each engine.
+        entry, present = Signal(Entry(hardware)), Signal()
+        clear_kv, clear_row = Signal(), Signal(range(kvs[0].rows))
+        rests, counted = [], []
+        for n, (kv, lif) in enumerate(zip(kvs, lifs, strict=True)):
+            m.submodules[f"kv{n}"], m.submodules[f"lif{n}"] = kv, lif
+            part = slice(n * lanes, (n + 1) * lanes)
+            events = entry.events[part]
+            rest, event = Signal(lanes, name=f"rest{n}"), Signal(name=f"event{n}")
+            m.d.comb += [
+                rest.eq(events & (events - 1)[:lanes]), event.eq(present & (events != 0)),
+                kv.instruction.eq(ins), lif.instruction.eq(ins),
+                kv.event.eq(event), kv.keys.eq(keys), kv.values.eq(entry.values[part]),
+                kv.clear.eq(clear_kv),
+                kv.row.eq(Mux(clear_kv, clear_row, Cat(find_first(events), entry.timestep))),
+                lif.add.eq(kv.o_valid), lif.row.eq(kv.o),
+            ]
+            m.d.sync += entry.events[part].eq(rest)
+            rests.append(rest)
+            counted.append(Mux(event, ins.head_dim, 0))
+        m.d.sync += self.acs.eq(self.acs + sum(counted))
         with m.If(self.clear):
             m.d.sync += self.acs.eq(0)
+        finishing = Signal()
+        m.d.comb += finishing.eq(present & ~Cat(rests).any())
+        with m.If(finishing):
+            m.d.sync += present.eq(0)
         with m.If(fetch.o.valid & fetch.o.ready):
-            m.d.sync += entry.eq(fetch.o.payload)
+            m.d.sync += [entry.eq(fetch.o.payload), present.eq(1),
+                         entry.events.eq(fetch.o.payload.events & masks)]
 
-        word, address = Signal(range(words)), Signal.like(ins.target_base)
+        # Rows of KV are read (stage 1), their sums are complete (2), the spikes are written (3).
+        stages = data.StructLayout({"valid": 1, "last": 1, "timestep": 4, "position": 16})
+        s1, s2, s3 = (Signal(stages, name=f"s{n}") for n in (1, 2, 3))
+        address = Signal.like(ins.target_base)   # of the entry in stage 3
+        m.d.sync += [s1.valid.eq(finishing & ~keys), s1.last.eq(entry.last),
+                     s1.timestep.eq(entry.timestep), s1.position.eq(entry.position),
+                     s2.eq(s1), s3.eq(s2)]
+        for lif in lifs:
+            m.d.comb += [lif.step.eq(s2.valid), lif.first.eq(s2.timestep == 0)]
+        spikes = Cat(lif.spikes for lif in lifs)
         m.d.comb += [
-            self.write.half.eq(ins.target_half), self.write.address.eq(address + word),
-            self.write.data.eq(lif.spikes.bit_select(word << word_bits.bit_length() - 1,
-                                                     word_bits)),
-            self.position.eq(entry.position), self.timestep.eq(entry.timestep),
-            self.word.eq(group + word),
+            self.write.half.eq(ins.target_half), self.write.address.eq(address),
+            self.write.en.eq(Mux(s3.valid, mine, 0)),
+            *(self.write.data[n].eq(spikes.word_select(n % words, hardware.geometry.spike_word))
+              for n in range(LINE_WORDS)),
+            self.position.eq(s3.position), self.timestep.eq(s3.timestep),
+            self.word.eq(line << 2),
         ]
+        with m.If(s3.valid):
+            m.d.sync += address.eq(address + ins.target_step)
+
         with m.FSM():
             with m.State("Idle"):
-                m.d.sync += [group.eq(0), entry.eq(0)]
+                m.d.sync += [line.eq(0), bank.eq(0)]
                 with m.If(self.start):
                     m.next = "Clear"
             with m.State("Clear"):
-                m.d.comb += kv.clear.eq(1)
-                m.d.sync += [clear_row.eq(clear_row + 1), keys.eq(1), entry.last.eq(0),
-                             address.eq(ins.target_base + group)]
-                with m.If(clear_row == kv.rows - 1):
+                m.d.comb += clear_kv.eq(1)
+                m.d.sync += [clear_row.eq(clear_row + 1), keys.eq(1),
+                             address.eq(ins.target_base + line)]
+                with m.If(clear_row == kvs[0].rows - 1):
                     m.d.sync += clear_row.eq(0)
                     m.next = "Start-Keys"
             with m.State("Start-Keys"):
                 m.d.comb += fetch.start.eq(1)
                 m.next = "Keys"
             with m.State("Keys"):
-                m.d.comb += fetch.o.ready.eq((rest == 0) & ~entry.last)
-                with m.If(entry.last & ~event & ~kv.busy):
-                    m.d.sync += [keys.eq(0), entry.last.eq(0)]
-                    m.next = "Start-Queries"
+                m.d.comb += fetch.o.ready.eq(~present | finishing)
+                with m.If(finishing & entry.last):
+                    m.next = "Settle"
+            with m.State("Settle"), m.If(~Cat(kv.busy for kv in kvs).any()):
+                m.d.sync += keys.eq(0)
+                m.next = "Start-Queries"
             with m.State("Start-Queries"):
                 m.d.comb += fetch.start.eq(1)
-                m.next = "Take"
-            with m.State("Take"):
-                m.d.comb += fetch.o.ready.eq(1)
-                with m.If(fetch.o.valid):
-                    m.next = "Query"
-            with m.State("Query"), m.If(~event & ~kv.busy):
-                m.d.comb += lif.step.eq(1)
-                m.next = "Write"
-            with m.State("Write"):
-                m.d.comb += self.write.en.eq(1)
-                m.d.sync += word.eq(word + 1)
-                with m.If(word == words - 1):
-                    m.d.sync += [word.eq(0), address.eq(address + ins.source_words)]
-                    m.next = "Take"
-                    with m.If(entry.last):
-                        m.d.sync += group.eq(group + words)
-                        m.next = "Clear"
-                        with m.If(group == (ins.source_words - words)[:len(group)]):
-                            m.d.comb += self.done.eq(1)
-                            m.next = "Idle"
+                m.next = "Queries"
+            with m.State("Queries"):
+                m.d.comb += fetch.o.ready.eq(~present | finishing)
+                with m.If(s3.valid & s3.last):
+                    m.d.sync += bank.eq(bank + words)
+                    m.next = "Clear"
+                    with m.If(bank + words == LINE_WORDS):
+                        m.d.sync += line.eq(line + 1)
+                    # The words that follow may not exist: then this was the last group.
+                    with m.If(line_last & ((bank + words == LINE_WORDS)
+                                           | ~(exist >> (bank + words))[0])):
+                        m.d.comb += self.done.eq(1)
+                        m.next = "Idle"
         return m

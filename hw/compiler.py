@@ -8,11 +8,20 @@ from functools import cached_property
 import numpy as np
 
 from hw.accelerator import Images
+from hw.axi import block_bytes
 from hw.config import MIN_INTERVAL, POOL_WINDOWS, HardwareConfig, model_widths
 from hw.current import Param, ParamRow
 from hw.drain import repeat_interval
 from hw.isa import Emit, Instruction, Op
-from hw.layout import LayerPlan, MemoryPlan, SpikeMap, padded_head_dim, plan_memory
+from hw.layout import (
+    LINE_WORDS,
+    Arrangement,
+    LayerPlan,
+    MemoryPlan,
+    SpikeMap,
+    padded_head_dim,
+    plan_memory,
+)
 from hw.model import FixedPointModel, LayerTensors
 from hw.network import Kind, Layer, Output
 from hw.tiles import Placement, encode_stream, place_tiles
@@ -59,6 +68,11 @@ class Program:
         beats = max(values.get("stream_beats", 0) for values in self.instructions)
         return beats * self.hardware.port_bits // 8
 
+    @property
+    def map_bytes(self) -> int:
+        """External memory for windowed spike maps."""
+        return sum(_external_bytes(self.plan, self.hardware)) if self.hardware.spills_maps else 0
+
     @cached_property
     def traces(self) -> tuple[LayerTrace, ...]:
         word = self.hardware.geometry.spike_word
@@ -88,7 +102,8 @@ def compile_model(model: FixedPointModel, hardware: HardwareConfig) -> Program:
     Raises ValueError naming the first memory or width that is too small, and by how much.
     """
     network = model.network
-    plan = plan_memory(network, hardware.geometry, model.input.bits, model.residual.width)
+    plan = plan_memory(network, hardware.geometry, model.input.bits, model.residual.width,
+                       hardware.spike_lines if hardware.spills_maps else None)
     _check(model, hardware, plan)
     layout = Instruction(hardware)
     instructions = _instructions(model, hardware, plan)
@@ -145,20 +160,16 @@ def _check(model: FixedPointModel, hardware: HardwareConfig, plan: MemoryPlan) -
             raise ValueError(f"hardware {name} must be {getattr(needed, name)} for this model, "
                              f"not {getattr(hardware, name)!r}")
     for half in (0, 1):
-        short = plan.spike_words[half] - hardware.spike_words[half]
+        short = plan.spike_lines[half] - hardware.spike_lines[half]
         if short > 0:
-            raise ValueError(f"spike memory half {half} must hold {plan.spike_words[half]} words, "
-                             f"not {hardware.spike_words[half]!r}: it is short by "
-                             f"{short * geometry.spike_word:,} bits")
+            raise ValueError(f"spike memory half {half} must hold {plan.spike_lines[half]} lines, "
+                             f"not {hardware.spike_lines[half]!r}: it is short by "
+                             f"{short * geometry.line_bits:,} bits")
     short = plan.residual_words - hardware.residual_words
     if short > 0 and not hardware.spills_residual:
         raise ValueError(f"residual memory must hold {plan.residual_words} words, "
                          f"not {hardware.residual_words!r}: it is short by "
                          f"{short * geometry.neurons * hardware.residual_width:,} bits")
-    stored = plan.geometry.words(_attention_channels(plan)) * geometry.spike_word
-    if stored % hardware.attention_lanes:
-        raise ValueError(f"attention_lanes must divide the {stored} stored channels of q, k and v, "
-                         f"not {hardware.attention_lanes!r}")
     # The common grid of several models is finer than that of one alone.
     widths = model_widths([model], hardware.fraction, hardware.shift_left)
     memories = () if hardware.streamed else ("weight_rows", "param_rows")
@@ -171,19 +182,13 @@ def _check(model: FixedPointModel, hardware: HardwareConfig, plan: MemoryPlan) -
                              f"not {getattr(hardware, name)!r}")
 
 
-def _attention_channels(plan: MemoryPlan) -> int:
-    return len(next(layer.out_channels for layer in plan.layers
-                    if layer.layer.kind is Kind.ATTENTION))
-
-
 def _instructions(model: FixedPointModel, hardware: HardwareConfig,
                   plan: MemoryPlan) -> list[dict[str, int]]:
     network = model.network
+    places = _external_places(plan, hardware)
     instructions = [{
         "op": Op.LOAD, "height": network.image_height, "width": network.image_width,
-        "timesteps": 1 if network.static_input else network.timesteps,
-        "position_stride": plan.input.steps, **_target(plan.input),
-    }]
+        "timesteps": plan.input.steps, **_target(plan.input, hardware, places)}]
     for layer in plan.layers:
         if layer.layer.kind is Kind.ATTENTION:
             instructions.append(_attention(model, hardware, layer))
@@ -191,16 +196,75 @@ def _instructions(model: FixedPointModel, hardware: HardwareConfig,
         if layer.sources[0] is plan.planes:
             instructions.append({
                 "op": Op.PLANES, "layer": layer.index, "planes": plan.planes.steps,
-                "residual_stride": plan.residual_beats, **_target(plan.planes)})
-        instructions.append(_convolution(model, hardware, plan, layer))
+                "residual_stride": plan.residual_beats, **_target(plan.planes, hardware, places)})
+        instructions.append(_convolution(model, hardware, plan, layer, places))
     head = plan.layers[-1].layer.name
     return [*instructions, {
         "op": Op.END, "outputs": network.num_classes, "counters": len(plan.layers),
         "logit_shift": hardware.fraction - model.tensors[head].bias_shift}]
 
 
-def _target(target: SpikeMap) -> dict[str, int]:
-    return {"target_half": target.half, "target_base": target.base, "target_words": target.words}
+def _chunk_bytes(placed: SpikeMap, hardware: HardwareConfig) -> int:
+    """External memory of one row and block of a windowed map: whole bursts."""
+    block = block_bytes(hardware.port_bits)
+    return -(-_chunk_beats(placed, hardware) * hardware.port_bits // 8 // block) * block
+
+
+def _chunk_beats(placed: SpikeMap, hardware: HardwareConfig) -> int:
+    return placed.block_lines * -(-hardware.geometry.line_bits // hardware.port_bits)
+
+
+def _external_bytes(plan: MemoryPlan, hardware: HardwareConfig) -> tuple[int, int]:
+    """External memory of the windowed maps of each half; maps of a half replace each other."""
+    maps = [plan.input, *(layer.destination for layer in plan.layers if layer.destination)]
+    sizes = [0, 0]
+    for each in maps:
+        if each.windowed:
+            size = each.blocks * each.height * _chunk_bytes(each, hardware)
+            sizes[each.half] = max(sizes[each.half], size)
+    return sizes[0], sizes[1]
+
+
+def _external_places(plan: MemoryPlan, hardware: HardwareConfig) -> tuple[int, int]:
+    return (0, _external_bytes(plan, hardware)[0]) if hardware.spills_maps else (0, 0)
+
+
+def _last_mask(source: SpikeMap) -> int:
+    """The words of a position's last line that exist."""
+    return (1 << (source.words - 1) % LINE_WORDS + 1) - 1
+
+
+def _source(source: SpikeMap, hardware: HardwareConfig, places: tuple[int, int]) -> dict[str, int]:
+    grid = source.arrangement is Arrangement.GRID
+    values = {
+        "source_half": source.half, "source_base": source.base, "source_rows": source.rows,
+        "row_stride": source.row_lines, "column_stride": source.column_lines,
+        "step_lines": source.step_lines, "steps": source.steps, "last_mask": _last_mask(source),
+        "blocks": source.blocks if grid else 1, "block_stride": source.block_lines,
+        "last_lines": source.words - (source.blocks - 1) * source.block_words if grid
+        else source.step_lines}
+    if hardware.spills_maps and source.windowed:
+        chunk = _chunk_bytes(source, hardware)
+        values |= {"source_window": 1, "source_place": places[source.half],
+                   "source_beats": _chunk_beats(source, hardware), "source_chunk": chunk,
+                   "source_block": source.height * chunk}
+    return values
+
+
+def _target(target: SpikeMap, hardware: HardwareConfig, places: tuple[int, int]) -> dict[str, int]:
+    grid = target.arrangement is Arrangement.GRID
+    # A windowed target has the rows of one tile on chip, all others the rows of all.
+    row = target.block_lines if target.windowed else target.row_lines
+    values = {
+        "target_half": target.half, "target_base": target.base, "target_grid": grid,
+        "target_step": target.step_lines, "target_column": target.column_lines, "target_row": row,
+        "target_tile": target.block_lines if grid else 0, "target_rows": target.rows,
+        "target_size": target.rows * row}
+    if hardware.spills_maps and target.windowed:
+        values |= {"target_window": 1, "target_place": places[target.half],
+                   "target_beats": _chunk_beats(target, hardware),
+                   "target_chunk": _chunk_bytes(target, hardware)}
+    return values
 
 
 def _attention(model: FixedPointModel, hardware: HardwareConfig,
@@ -209,39 +273,41 @@ def _attention(model: FixedPointModel, hardware: HardwareConfig,
     head = padded_head_dim(model.network.head_dim)
     return {
         "op": Op.ATTENTION, "layer": plan.index, "source_half": q.half, "source_base": q.base,
-        "key_base": k.base, "value_base": v.base, "source_words": q.words,
+        "key_base": k.base, "value_base": v.base, "step_lines": q.step_lines,
+        "last_mask": _last_mask(q),
         "height": plan.layer.height, "width": plan.layer.width,
         "timesteps": model.network.timesteps, "head_dim": model.network.head_dim,
         "head_mask": hardware.attention_lanes - 1 & ~(head - 1),
-        "slow_tau": model.network.tau == 1.5, "report": 1, **_target(plan.destination)}
+        "slow_tau": model.network.tau == 1.5, "report": 1,
+        **_target(plan.destination, hardware, (0, 0))}
 
 
 def _convolution(model: FixedPointModel, hardware: HardwareConfig, memory: MemoryPlan,
-                 plan: LayerPlan) -> dict[str, int]:
+                 plan: LayerPlan, places: tuple[int, int]) -> dict[str, int]:
     network, geometry, layer = model.network, hardware.geometry, plan.layer
-    source = plan.sources[0]
+    source, slice_bits = plan.sources[0], geometry.slice_bits
     by_planes = source is memory.planes
     height, width = (1, 1) if by_planes else (layer.height, layer.width)
-    position = source.steps * source.words
     # Groups: bit planes inside timesteps; a static input has one set of planes for all timesteps.
     planes = {Kind.ENCODER: model.input.bits, Kind.CLASSIFIER: source.steps if by_planes else 1}
     repeat = layer.kind is Kind.ENCODER and network.static_input and network.timesteps > 1
-    interval = max(geometry.beats, MIN_INTERVAL)
+    beats = geometry.beats if plan.tiles > 1 else plan.last_beats
+    interval = max(beats, MIN_INTERVAL)
     if layer.pool:
-        interval = max(interval, POOL_WINDOWS * geometry.lanes // geometry.spike_word)
+        interval = max(interval, POOL_WINDOWS * beats * geometry.neurons // geometry.spike_word)
+    grid = source.arrangement is Arrangement.GRID
     values = {
-        "op": Op.CONV, "layer": plan.index, "report": 1,
-        "source_half": source.half, "source_base": source.base, "source_words": source.words,
-        "steps": source.steps, "position_stride": position, "row_stride": width * position,
-        "height": height, "width": width, "kernel3": layer.kernel == 3,
-        "tap_stride": plan.rows_per_tap,
-        "row_tap_stride": 3 * plan.rows_per_tap if layer.kernel == 3 else 0,
+        "op": Op.CONV, "layer": plan.index, "report": 1, **_source(source, hardware, places),
+        "height": height, "width": width, "kernel3": grid, "samples": layer.kind is Kind.ENCODER,
+        "row_tap_stride": 3 * plan.rows_per_tap if grid else 0,
+        "line_stride": slice_bits if grid else LINE_WORDS * slice_bits,
+        "word_stride": plan.rows_per_tap if grid else slice_bits,
         "planes": planes.get(layer.kind, 1),
         "signed_input": model.input.signed if layer.kind is Kind.ENCODER else by_planes,
         "timesteps": 1 if by_planes else network.timesteps, "repeat": repeat,
         "accumulate": layer.kind is Kind.CLASSIFIER and not by_planes,
         "tiles": plan.tiles, "last_beats": plan.last_beats, "interval": interval,
-        "last_interval": network.timesteps * repeat_interval(geometry.beats, interval)
+        "last_interval": network.timesteps * repeat_interval(beats, interval)
         if repeat else interval,
         "emit": EMIT[layer.output], "slow_tau": network.tau == 1.5,
     }
@@ -255,9 +321,7 @@ def _convolution(model: FixedPointModel, hardware: HardwareConfig, memory: Memor
             word_beats = -(-geometry.neurons * hardware.residual_width // hardware.port_bits)
             values["stream_beats"] = memory.residual_words * word_beats
     if plan.destination is not None:
-        column = network.timesteps * plan.destination.words
-        values |= {"fire": 1, "pool": layer.pool, "column_stride": column,
-                   "target_row_stride": layer.out_width * column, **_target(plan.destination)}
+        values |= {"fire": 1, "pool": layer.pool, **_target(plan.destination, hardware, places)}
     return values
 
 

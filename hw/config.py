@@ -10,6 +10,7 @@ from hw.bounds import layer_bounds, signed_width
 from hw.layout import (
     DEFAULT_BANKS,
     DEFAULT_LANES,
+    LINE_WORDS,
     Geometry,
     MemoryPlan,
     padded_head_dim,
@@ -42,9 +43,10 @@ class HardwareConfig:
     shift_width:   of the right shift
     residual_width, token_sum_width:  residual stream, and its sum over tokens and timesteps
     input_width:   an input sample; in_channels of them make a pixel
-    spike_words:   depth of the two halves of the spike memory
+    spike_lines:   depth of the two halves of the spike memory, in lines of 4 words
     slow_tau:      support tau 1.5 beside tau 2
-    attention_lanes:  channels of one attention group: a spike word, or a head if that is larger
+    attention_lanes:  channels of an attention engine: a spike word, or a head if that is larger
+    attention_engines: that work side by side, on parts of the same line
     max_timesteps: T
     channel_beats: beats of all output channels of a layer
     port_bits:     data width of the AXI4 port through which program, weights and parameters are
@@ -53,6 +55,7 @@ class HardwareConfig:
                    it stays zero) and param_rows means nothing.
     program_words: streamed: 32-bit words of the program memory
     residual_words may be 0 with streamed weights: the residual stream is in external memory, too.
+    spills_maps:   streamed: spike maps that do not fit the spike memory go to external memory
     """
 
     geometry: Geometry
@@ -69,7 +72,7 @@ class HardwareConfig:
     token_sum_width: int
     input_width: int
     in_channels: int
-    spike_words: tuple[int, int]
+    spike_lines: tuple[int, int]
     residual_words: int
     token_sum_words: int
     logit_words: int
@@ -83,6 +86,8 @@ class HardwareConfig:
     port_bits: int = 0
     program_words: int = 0
     queue_depth: int = 16
+    spills_maps: bool = False
+    attention_engines: int = 1
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -90,6 +95,10 @@ class HardwareConfig:
             if item.type == "int" or item.type is int:
                 if not isinstance(value, int) or value < 0:
                     raise ValueError(f"{item.name} must be a non-negative integer, not {value!r}")
+        line = self.attention_engines * self.attention_lanes
+        if self.attention_engines < 1 or self.geometry.line_bits % line:
+            raise ValueError(f"attention_engines of {self.attention_lanes} channels must share a "
+                             f"line of {self.geometry.line_bits}, not {self.attention_engines!r}")
         if self.queue_depth < 2:
             raise ValueError(f"queue_depth must be at least 2, not {self.queue_depth!r}")
         if not 1 <= self.max_timesteps <= 16:
@@ -110,39 +119,55 @@ class HardwareConfig:
     def for_models(cls, models: Sequence[FixedPointModel], lanes: int = DEFAULT_LANES,
                    banks: int = DEFAULT_BANKS, spike_word: int | None = None,
                    neurons: int | None = None, port_bits: int = 0,
-                   weight_rows: int | None = None, spill_residual: bool = False
-                   ) -> "HardwareConfig":
+                   weight_rows: int | None = None, spill_residual: bool = False,
+                   spike_lines: tuple[int, int] | None = None,
+                   attention_engines: int | None = None) -> "HardwareConfig":
         """The smallest hardware that runs each of `models`, given its program and images.
 
         port_bits:   0 holds all weights on chip, else they are streamed
         weight_rows: streamed: size of each weight bank (default: room for any two neighbouring
                      tiles, so that one is loaded while the other is used)
         spill_residual: streamed: keep the residual stream in external memory
+        spike_lines: streamed: depths of the spike memory; tokenizer maps that do not fit go to
+                     external memory (default: room for all maps)
+        attention_engines: see the field (default: one for every 64 lanes)
 
         Raises ValueError for a geometry that cannot be built, or models of different input or
         residual format.
         """
-        geometry = Geometry.for_lanes(lanes, banks, spike_word, neurons)
+        # A word holds a pixel, a line a head.
+        least = max(max(m.network.in_channels * m.input.bits,
+                        padded_head_dim(m.network.head_dim) // LINE_WORDS) for m in models)
+        geometry = Geometry.for_lanes(lanes, banks, spike_word, neurons, least)
+        if spike_lines is not None and not port_bits:
+            raise ValueError("spike_lines needs a port to external memory: port_bits must be 64 or "
+                             "128, not 0")
         for name, values in {"input bits": {m.input.bits for m in models},
                              "in_channels": {m.network.in_channels for m in models},
                              "residual width": {m.residual.width for m in models}}.items():
             if len(values) > 1:
                 raise ValueError(f"models on one hardware must have the same {name}, "
                                  f"not {sorted(values)!r}")
-        plans = [plan_memory(m.network, geometry, m.input.bits, m.residual.width) for m in models]
+        plans = [plan_memory(m.network, geometry, m.input.bits, m.residual.width, spike_lines)
+                 for m in models]
         sizes = {name: max(depths[name] for depths in map(_depths, plans))
                  for name in _depths(plans[0])}
-        sizes["spike_words"] = tuple(max(p.spike_words[half] for p in plans) for half in (0, 1))
+        sizes["spike_lines"] = spike_lines or tuple(max(p.spike_lines[half] for p in plans)
+                                                    for half in (0, 1))
         first = models[0]
+        attention_lanes = max(geometry.spike_word, *(padded_head_dim(m.network.head_dim)
+                                                     for m in models))
+        if attention_engines is None:   # one for every 64 lanes, if a line has work for them
+            attention_engines = max(1, min(lanes // 64, geometry.line_bits // attention_lanes))
         config = cls(
             geometry=geometry, weight_bits=max(m.weight_bits for m in models),
             **model_widths(models),
             **sizes, residual_width=first.residual.width, input_width=first.input.bits,
             in_channels=first.network.in_channels,
             max_timesteps=max(m.network.timesteps for m in models),
-            attention_lanes=max(geometry.spike_word, *(padded_head_dim(m.network.head_dim)
-                                                       for m in models)),
-            slow_tau=any(m.network.tau == 1.5 for m in models), port_bits=port_bits)
+            attention_lanes=attention_lanes, attention_engines=attention_engines,
+            slow_tau=any(m.network.tau == 1.5 for m in models), port_bits=port_bits,
+            spills_maps=any(plan.windowed for plan in plans))
         if not config.streamed:
             return config
         rows = [_tile_rows(plan) for plan in plans]
@@ -169,14 +194,14 @@ class HardwareConfig:
         return max(self.plane_width + self.fraction + 1, self.current_width, 2 * self.param_width)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"spike_words": list(self.spike_words)}
+        return asdict(self) | {"spike_lines": list(self.spike_lines)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "HardwareConfig":
         """Inverse of `to_dict`; ValueError names what is unknown or missing."""
         try:
             return cls(**dict(values) | {"geometry": Geometry(**values["geometry"]),
-                                         "spike_words": tuple(values["spike_words"])})
+                                         "spike_lines": tuple(values["spike_lines"])})
         except (KeyError, TypeError) as error:
             raise ValueError(f"hardware configuration is incomplete: {error}") from None
 

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dispatch: spike words to one event per bank and cycle, group by group."""
+"""Dispatch: lines of spikes to one event per bank and cycle, group by group."""
 
-from amaranth import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth import Array, Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.gather import EventWord
+from hw.gather import EventLine
 from hw.isa import Instruction, bits_for
+from hw.layout import LINE_WORDS
 
 # Groups are numbered modulo 2**TAG_BITS between gather and lanes.
 TAG_BITS = 3
@@ -38,21 +39,25 @@ def find_first(bits):
 
 
 class Scan(wiring.Component):
-    """One bank: queue of nonzero spike slices, one event at a time.
+    """One bank: queue of nonzero slices of lines, one event at a time.
 
-    Ports: `i` slices {bits, row, tag}; `tag` of the event that stands ready, `pending` with it;
+    Ports: `i` slices {bits, row, first, tag}, LINE_WORDS parts of `slice_bits`; `word_stride` (rows
+    from a word to the next, constant); `tag` of the event that stands ready, `pending` with it;
     `take` removes it; `row` is its weight row.
     Throughput one event per cycle, also across slices; latency 2 cycles from `i`.
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
+        self._part = hardware.geometry.slice_bits
         self._slice = data.StructLayout({
-            "bits": unsigned(hardware.geometry.slice_bits),
-            "row": unsigned(bits_for(hardware.weight_rows)), "tag": unsigned(TAG_BITS)})
+            "bits": unsigned(LINE_WORDS * self._part),
+            "row": unsigned(bits_for(hardware.weight_rows)), "first": 2,
+            "tag": unsigned(TAG_BITS)})
         self._depth = hardware.queue_depth
+        row = self._slice["row"].shape
         super().__init__({
-            "i": In(stream.Signature(self._slice)), "take": In(1),
-            "valid": Out(1), "row": Out(self._slice["row"].shape),
+            "i": In(stream.Signature(self._slice)), "take": In(1), "word_stride": In(row),
+            "valid": Out(1), "row": Out(row),
             "ready_tag": Out(TAG_BITS), "pending": Out(1), "pending_tag": Out(TAG_BITS),
         })
 
@@ -62,10 +67,16 @@ class Scan(wiring.Component):
         head = data.View(self._slice, queue.r_data)
         current = Signal(self._slice)
         rest = current.bits & (current.bits - 1)[:len(current.bits)]
+        # Low bits of the event's index: its channel in the word; above them the word.
+        event = find_first(current.bits)
+        bits = (self._part - 1).bit_length()
+        word = (event[bits:] - current.first)[:2]
+        stride = self.word_stride
+        offset = Array([0, stride, stride << 1, (stride << 1) + stride])[word]
         m.d.comb += [
             queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid),
             self.i.ready.eq(queue.w_rdy),
-            self.row.eq(current.row + find_first(current.bits)),
+            self.row.eq(current.row + offset + event[:bits]),
             self.ready_tag.eq(current.tag),
             # A slice that only waits in the queue is pending work of its group, too.
             self.pending.eq(self.valid | queue.r_rdy),
@@ -89,7 +100,7 @@ class Dispatch(wiring.Component):
     the finish pipeline needs.
 
     Throughput: banks events per cycle.  Latency from `i` to `o`: 3 cycles.
-    Ports: `instruction`, `i` (words of `Gather`), `o` (one `Events` each cycle; zero rows, count
+    Ports: `instruction`, `i` (lines of `Gather`), `o` (one `Events` each cycle; zero rows, count
     and close when there is nothing to do); with a spilled residual stream `permit` (the finish
     pipeline can take the group), `last_tile` (that it is in), `closed` (pulse: it was taken).
     """
@@ -98,7 +109,7 @@ class Dispatch(wiring.Component):
         self._hardware = hardware
         super().__init__({
             "instruction": In(Instruction(hardware)),
-            "i": In(stream.Signature(EventWord(hardware))),
+            "i": In(stream.Signature(EventLine(hardware))),
             "o": Out(stream.Signature(Events(hardware), always_valid=True, always_ready=True)),
         } | ({"permit": In(1), "last_tile": Out(1), "closed": Out(1)}
              if hardware.spills_residual else {}))
@@ -111,7 +122,7 @@ class Dispatch(wiring.Component):
         for e, scan in enumerate(scans):
             m.submodules[f"scan{e}"] = scan
 
-        # Words in: the slice of each bank to its queue, where it is not empty.
+        # Lines in: the slice of each bank to its queue, where it is not empty.
         in_tag, tag = Signal(TAG_BITS), Signal(TAG_BITS)
         space = Signal()
         m.d.comb += [
@@ -121,8 +132,10 @@ class Dispatch(wiring.Component):
         ]
         for e, scan in enumerate(scans):
             m.d.comb += [
-                scan.i.payload.bits.eq(Cat(self.i.payload.spikes[e::banks])),
+                scan.i.payload.bits.eq(Cat(word[e::banks] for word in self.i.payload.words)),
                 scan.i.payload.row.eq(self.i.payload.row),
+                scan.i.payload.first.eq(self.i.payload.first),
+                scan.word_stride.eq(ins.word_stride),
                 scan.i.payload.tag.eq(in_tag),
                 scan.i.valid.eq(self.i.valid & self.i.ready & (scan.i.payload.bits != 0)),
             ]

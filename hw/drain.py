@@ -39,8 +39,10 @@ class Tag(data.StructLayout):
     first_timestep:  v is 0
     first_token:   the token sum starts
     residual:      address in the residual memory
-    target:        address in the spike memory; columns and rows: the position is also part of the
-                   pooling window to the right and below; top, left: first in its own window
+    target, bank:  line and word in the spike memory; column and row: the position is also part of
+                   the pooling window to the right and below; top, left: first in its own window;
+                   around: the row below is the first one of the ring of rows on chip
+    row_end:       the last beat of a row of the target
     position, timestep, word:  where the beat is in its map (read by traces only)
     """
 
@@ -51,8 +53,8 @@ class Tag(data.StructLayout):
             "fresh": 1, "hold": 1, "subtract": 1, "emit": 1,
             "first_timestep": 1, "first_token": 1,
             "residual": bits_for(hardware.residual_words),
-            "target": bits_for(max(hardware.spike_words)),
-            "column": 1, "row": 1, "left": 1, "top": 1,
+            "target": bits_for(max(hardware.spike_lines)), "bank": 2,
+            "column": 1, "row": 1, "left": 1, "top": 1, "around": 1, "row_end": 1,
             "position": 16, "timestep": 5,
         })
 
@@ -102,6 +104,8 @@ class Drain(wiring.Component):
         residual_tile, residual = (Signal.like(tag.residual, name=n) for n in ("res_tile", "res"))
         target_tile, target_row, target_position, target = (
             Signal.like(tag.target, name=n) for n in ("tgt_tile", "tgt_row", "tgt_pos", "tgt"))
+        # Row of the target within its ring, column modulo the columns that share lines.
+        ring, column = Signal(ins.target_rows.shape()), Signal(2)
         channel_beat = Signal.like(tag.channel_beat)
 
         beat, pitch = Signal(range(geometry.beats + 1)), Signal(ins.interval.shape())
@@ -114,6 +118,10 @@ class Drain(wiring.Component):
         x_last, y_last = x == (ins.width - 1)[:len(x)], y == (ins.height - 1)[:len(y)]
         position_last = x_last & y_last
         group_first = (position == 0) & (timestep == 0)
+        per_word = (geometry.spike_word // geometry.neurons).bit_length() - 1   # beats, as a power
+        word_in_tile, word = beat >> per_word, tag.channel_beat >> per_word
+        ring_last = ring == (ins.target_rows - 1)[:len(ring)]
+        row_completes = ~ins.pool | y[0] | y_last
         sum_last = Mux(ins.accumulate, position_last & timestep_last, plane_last)
 
         sending, ending = Signal(), Signal()
@@ -130,10 +138,12 @@ class Drain(wiring.Component):
             tag.emit.eq(sum_last),
             tag.first_timestep.eq(timestep == 0), tag.first_token.eq(group_first),
             tag.residual.eq(residual + beat),
-            tag.target.eq(target + (beat >> (geometry.spike_word // geometry.neurons).bit_length()
-                                    - 1)),
-            tag.left.eq(x == 0), tag.top.eq(y == 0),
+            # GRID: the words of a tile lie in lines of their own; TOKEN: four words share a line.
+            tag.target.eq(target + Mux(ins.target_grid, word_in_tile, word[2:])),
+            tag.bank.eq(Mux(ins.target_grid, column, word)),
+            tag.left.eq(x == 0), tag.top.eq(y == 0), tag.around.eq(ring_last),
             tag.column.eq(ins.pool & x[0] & ~x_last), tag.row.eq(ins.pool & y[0] & ~y_last),
+            tag.row_end.eq(ending & x_last & timestep_last & sum_last & row_completes),
             tag.position.eq(position), tag.timestep.eq(timestep),
         ]
         # An Array is a multiplexer; indexing the layout itself would multiply by its stride.
@@ -149,26 +159,40 @@ class Drain(wiring.Component):
         def next_timestep():
             """Move on by one timestep; after the last one by a position, then by a tile."""
             m.d.sync += [timestep.eq(timestep + 1), residual.eq(residual + ins.residual_stride),
-                         target.eq(target + ins.target_words)]
+                         target.eq(target + ins.target_step)]
             with m.If(timestep_last):
                 m.d.sync += [timestep.eq(0), position.eq(position + 1), x.eq(x + 1)]
-                # Two positions (or with pooling one) share a window's column and row.
-                column = Mux(x[0] | ~ins.pool, ins.column_stride, 0)
-                m.d.sync += [target_position.eq(target_position + column),
-                             target.eq(target_position + column)]
+                # Two positions share a window's column, four columns of a GRID their lines.
+                moves = x[0] | ~ins.pool
+                shift = Mux(moves & (~ins.target_grid | (column == 3)), ins.target_column, 0)
+                m.d.sync += [target_position.eq(target_position + shift),
+                             target.eq(target_position + shift), column.eq(column + moves)]
                 with m.If(x_last):
-                    below = target_row + Mux(y[0] | ~ins.pool, ins.target_row_stride, 0)
-                    m.d.sync += [x.eq(0), y.eq(y + 1), target_row.eq(below),
+                    below = Mux(y[0] | ~ins.pool, Mux(ring_last, target_tile,
+                                                      target_row + ins.target_row), target_row)
+                    m.d.sync += [x.eq(0), y.eq(y + 1), target_row.eq(below), column.eq(0),
                                  target_position.eq(below), target.eq(below)]
+                    with m.If(y[0] | ~ins.pool):
+                        m.d.sync += ring.eq(Mux(ring_last, 0, ring + 1))
                 with m.If(position_last):
-                    following = target_tile + geometry.lanes // geometry.spike_word
+                    following = target_tile + ins.target_tile
                     m.d.sync += [
                         position.eq(0), y.eq(0), tile.eq(tile + 1),
                         residual_tile.eq(residual_tile + geometry.beats),
                         residual.eq(residual_tile + geometry.beats),
-                        channel_beat.eq(channel_beat + geometry.beats),
-                        *(level.eq(following)
-                          for level in (target_tile, target_row, target_position, target))]
+                        channel_beat.eq(channel_beat + geometry.beats)]
+                    if self._hardware.spills_maps:
+                        # The next tile goes on in the ring, after the row that was just completed.
+                        on = Mux(ring_last, ins.target_base, target_row + ins.target_row)
+                        following = Mux(ins.target_window, ins.target_base, following)
+                        start = Mux(ins.target_window, on, following)
+                        m.d.sync += [target_tile.eq(following), ring.eq(
+                            Mux(ins.target_window & ~ring_last, ring + 1, 0))]
+                    else:
+                        start = following
+                        m.d.sync += [target_tile.eq(following), ring.eq(0)]
+                    m.d.sync += [level.eq(start)
+                                 for level in (target_row, target_position, target)]
                     m.d.sync += self.released.eq(self.released + 1)
                     m.d.comb += self.done.eq(tile_last)
 
@@ -193,7 +217,7 @@ class Drain(wiring.Component):
         with m.If(self.start):
             m.d.sync += [
                 *(counter.eq(0) for counter in (plane, timestep, x, y, position, tile, residual,
-                                                residual_tile, channel_beat)),
+                                                residual_tile, channel_beat, ring, column)),
                 *(level.eq(ins.target_base)
                   for level in (target_tile, target_row, target_position, target))]
         return m

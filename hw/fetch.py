@@ -55,7 +55,9 @@ class Fetch(wiring.Component):
         row_beats, param_beats = (-(-n // bits) for n in (self._row_bits, ParamRow(hardware).size))
         row = Signal(max(row_beats, param_beats) * bits)
         beat, bank = Signal(range(max(row_beats, param_beats))), Signal(range(geometry.banks))
-        left, address = Signal(16), Signal.like(self.weights.address)
+        left = Signal(16)
+        # Of a program word or of a weight row.
+        address = Signal(max(len(self.program.address), len(self.weights.address)))
         param, slot = Signal(range(max(2, geometry.beats))), Signal(range(PARAM_SLOTS))
         taking = reader.o.valid & reader.o.ready
         with m.If(taking):

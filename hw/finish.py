@@ -29,7 +29,7 @@ class Finish(wiring.Component):
     `done` (pulse, when the last result is in memory), `acs`, `saturations`; `residuals` and
     `spikes` carry every result before pooling (traces, token sums); `restart` (pulse: a new
     inference), `released` (tiles finished in it), with streamed weights `params`, and with a
-    spilled residual stream `spill`, `spilling` (its words are not all written).
+    spilled residual stream `spill`; `row_done` (pulse: a row of the target is in memory).
     """
 
     def __init__(self, hardware: HardwareConfig, params: Sequence[int]) -> None:
@@ -43,10 +43,9 @@ class Finish(wiring.Component):
             "residuals": Out(stream.Signature(NeuronBeat(hardware), always_ready=True)),
             "spikes": Out(stream.Signature(SpikeWord(hardware), always_ready=True)),
             "done": Out(1), "acs": Out(TALLY_BITS), "saturations": Out(TALLY_BITS),
-            "restart": In(1), "released": Out(TILE_COUNT_BITS),
+            "restart": In(1), "released": Out(TILE_COUNT_BITS), "row_done": Out(1),
         } | ({"params": In(param_write(hardware))} if hardware.streamed else {})
-          | ({"spill": Out(WordExchange(hardware)), "spilling": In(1)}
-             if hardware.spills_residual else {}))
+          | ({"spill": Out(WordExchange(hardware))} if hardware.spills_residual else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -90,13 +89,13 @@ class Finish(wiring.Component):
         wiring.connect(m, wiring.flipped(self.pool_write), pool.write)
         wiring.connect(m, wiring.flipped(self.plane_write), token_sum.write)
 
-        settled = pool.idle & ~self.spilling if hardware.spills_residual else pool.idle
         # The last beat needs the latency of every stage, and its word the pool's queue.
         latency = sum(unit.LATENCY for unit in (drain, current, residual, lif, pack))
         flush = Signal(range(latency + 2))
         with m.If(drain.done):
             m.d.sync += flush.eq(latency + 1)
-        with m.Elif((flush > 1) | settled):
+        with m.Elif((flush > 1) | pool.idle):
             m.d.sync += flush.eq(flush - (flush != 0))
-        m.d.comb += self.done.eq(((flush == 1) & settled) | token_sum.done)
+        m.d.comb += [self.done.eq(((flush == 1) & pool.idle) | token_sum.done),
+                     self.row_done.eq(pool.row_done)]
         return m

@@ -1,147 +1,221 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gather: the loops of a layer, as the stream of spike words that its sums need."""
+"""Gather: the loops of a layer, as the stream of spike lines that its sums need."""
 
-from amaranth import Module, Mux, Signal, unsigned
+from amaranth import Array, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
 from hw.isa import Instruction, bits_for
+from hw.layout import LINE_WORDS
 from hw.spike_memory import SpikeRead
 
 
-class EventWord(data.StructLayout):
-    """A word of spikes, the weight row of its first channels, and whether it ends its group.
+class EventLine(data.StructLayout):
+    """A line of spikes, and whether it ends its group.
 
+    words:     spikes of each word, zero where the word is no in-bounds tap
+    row:       weight row of the first channels of word `first`, in their banks
+    first:     the word at `row`; the word after it is `word_stride` rows further, and so on around
     last_tile: the group is in the last tile of its layer
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
-        super().__init__({"spikes": unsigned(hardware.geometry.spike_word),
-                          "row": unsigned(bits_for(hardware.weight_rows)),
-                          "last": 1, "last_tile": 1})
+        super().__init__({
+            "words": data.ArrayLayout(unsigned(hardware.geometry.spike_word), LINE_WORDS),
+            "row": unsigned(bits_for(hardware.weight_rows)), "first": 2,
+            "last": 1, "last_tile": 1})
 
 
 class Gather(wiring.Component):
-    """For every tile, position, step and in-bounds kernel tap, the source's spike words.
+    """For every tile, position, step and in-bounds kernel row, the source's lines.
 
-    A group is one tile, position and step; its last word is marked.  Padding taps are not visited,
-    so they cost neither cycles nor ACs.  With `kernel3` the taps are the 3x3 neighbourhood (stride
-    1, padding 1), else the position itself.
+    A group is one tile, position and step (or bit plane); its last line is marked.  With `kernel3`
+    (3x3, stride 1, padding 1) a line brings the three taps of a kernel row, else four words of the
+    position itself.  Kernel rows outside of the map are not visited and taps outside are zero, so
+    padding costs no ACs.  `samples`: a word holds `in_channels` samples, of which one bit plane
+    after the other becomes a group.
 
-    Throughput: one word per cycle, one idle cycle per position.  Latency 2 cycles.
+    A row of the map is entered when it is in memory and its results have room, which matters for
+    windowed maps only.
+
+    Throughput: one line per cycle, two idle cycles per row and one more per tile.  Latency 2
+    cycles.
     Ports: `instruction` (constant while busy), `start` (pulse), `memory`, `o`; with streamed
-    weights `tile`, the first weight row of each tile once it is loaded.
+    weights `tile`, the first weight row of each tile once it is loaded; with maps in external
+    memory `row_here`, `row_free` (levels: the next source row is on chip, the next target row has
+    room), `take_row`, `begin_row` (pulses: it is taken).
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
         self._hardware = hardware
         super().__init__({
             "instruction": In(Instruction(hardware)), "start": In(1),
-            "memory": Out(SpikeRead(hardware)), "o": Out(stream.Signature(EventWord(hardware))),
+            "memory": Out(SpikeRead(hardware)), "o": Out(stream.Signature(EventLine(hardware))),
         } | ({"tile": In(stream.Signature(unsigned(bits_for(hardware.weight_rows))))}
-             if hardware.streamed else {}))
+             if hardware.streamed else {})
+          | ({"row_here": In(1), "row_free": In(1), "take_row": Out(1), "begin_row": Out(1)}
+             if hardware.spills_maps else {}))
 
     def elaborate(self, platform):
         m = Module()
         ins, kernel3 = self.instruction, self.instruction.kernel3
         streamed = self._hardware.streamed
-        slice_bits = self._hardware.geometry.slice_bits
-        place = data.StructLayout({"address": ins.source_base.shape(),
-                                   "row": ins.weight_base.shape()})
 
+        # Loop counters, from the outermost in.
         tile, y, x = (Signal(ins.tiles.shape()), Signal(ins.height.shape()),
                       Signal(ins.width.shape()))
-        step, word = Signal(ins.steps.shape()), Signal(ins.source_words.shape())
+        step, plane = Signal(ins.steps.shape()), Signal(ins.planes.shape())
         ky, ky_first, ky_last = Signal(2), Signal(2), Signal(2)
-        kx, kx_first, kx_last = Signal(2), Signal(2), Signal(2)
-        center = Signal.like(ins.source_base)    # of the position, ignoring the kernel
-        tile_row = Signal.like(ins.weight_base)
-        # First spike word and weight row of the group, its kernel row, its tap; and the next word.
-        group, line, tap, here = (Signal(place, name=name)
-                                  for name in ("group", "line", "tap", "here"))
+        block, line = Signal(ins.blocks.shape()), Signal(ins.step_lines.shape())
 
-        def go_to(address, row, *levels):
-            """Enter a place with every loop level inside it."""
-            return [assign for level in levels
-                    for assign in (level.address.eq(address), level.row.eq(row))]
-
-        word_last = word == (ins.source_words - 1)[:len(word)]
-        tap_last = word_last & (kx == kx_last)
-        group_last = tap_last & (ky == ky_last)
-        position_last = group_last & (step == (ins.steps - 1)[:len(step)])
+        in_last = block == (ins.blocks - 1)[:len(block)]
+        line_last = line == (Mux(in_last, ins.last_lines, ins.step_lines) - 1)[:len(line)]
+        block_last = line_last & in_last
+        group_last = block_last & (ky == ky_last)
+        plane_last = group_last & (~ins.samples | (plane == (ins.planes - 1)[:len(plane)]))
+        step_last = plane_last & (step == (ins.steps - 1)[:len(step)])
         x_last, y_last = x == (ins.width - 1)[:len(x)], y == (ins.height - 1)[:len(y)]
+        tile_last = tile == (ins.tiles - 1)[:len(tile)]
 
-        walking, held = Signal(), Signal()
-        advance = Signal()
-        m.d.comb += [
-            advance.eq(~held | self.o.ready),
-            self.memory.en.eq(walking & advance),
-            self.memory.half.eq(ins.source_half),
-            self.memory.address.eq(here.address),
-            self.o.valid.eq(held),
-            self.o.payload.spikes.eq(self.memory.data),
-        ]
+        # Addresses: of the map rows y - 1, y, y + 1 and the one after, of the position's column and
+        # step within a row, of the block, and of the line that is read now.
+        above, center, below, following = (Signal.like(ins.source_base, name=name)
+                                           for name in ("above", "center", "below", "following"))
+        ring = Signal(ins.source_rows.shape())   # number of the row at `following`
+        column, place, block_start, here = (Signal.like(ins.source_base, name=name)
+                                            for name in ("column", "place", "block_start", "here"))
+        tile_row, tap_row, row = (Signal.like(ins.weight_base, name=name)
+                                  for name in ("tile_row", "tap_row", "row"))
+        rows = Array([above, center, below, below])
+        first_row = (tile_row + Mux(ky_first == 0, 0, ins.row_tap_stride))[:len(row)]
+
+        walking, held, advance = Signal(), Signal(), Signal()
+        m.d.comb += advance.eq(~held | self.o.ready)
+        self._read(m, ins, x, x_last, here, block_last, walking & advance)
+        spikes, plane_q = self._words(m, ins, advance, plane, x, x_last, block_last)
+        m.d.comb += [self.o.valid.eq(held), self.o.payload.words.eq(spikes)]
         with m.If(advance):
-            m.d.sync += [held.eq(walking), self.o.payload.row.eq(here.row),
+            m.d.sync += [held.eq(walking), self.o.payload.row.eq(row), plane_q.eq(plane),
+                         # Bank x - 1 holds the first tap; a position's first word is in bank 0.
+                         self.o.payload.first.eq(Mux(kernel3, x[:2] - 1, 0)),
                          self.o.payload.last.eq(group_last),
-                         self.o.payload.last_tile.eq(tile == (ins.tiles - 1)[:len(tile)])]
+                         self.o.payload.last_tile.eq(tile_last)]
 
+        def begin_group(at):
+            """Go to the first line of the group at `at`, a place within a row."""
+            start = rows[ky_first] + at
+            m.d.sync += [ky.eq(ky_first), place.eq(at), block_start.eq(start), here.eq(start),
+                         tap_row.eq(first_row), row.eq(first_row)]
+
+        source_here = target_free = 1
+        if self._hardware.spills_maps:
+            source_here = ~ins.source_window | self.row_here
+            begins = ~ins.pool | (y == 0) | (y[0] & ~y_last)
+            target_free = ~ins.target_window | self.row_free | ~begins
         with m.FSM():
             with m.State("Idle"):
-                m.d.sync += [tile.eq(0), y.eq(0), x.eq(0), center.eq(ins.source_base),
-                             tile_row.eq(ins.weight_base)]
+                m.d.sync += [tile.eq(0), tile_row.eq(ins.weight_base), ring.eq(0),
+                             following.eq(ins.source_base)]
                 with m.If(self.start):
-                    m.next = "Tile" if streamed else "Position"
-            if streamed:
-                with m.State("Tile"):
-                    m.d.comb += self.tile.ready.eq(1)
+                    m.next = "Tile"
+            with m.State("Tile"):
+                ready = source_here
+                if streamed:
+                    ready = ready & self.tile.valid
+                    m.d.comb += self.tile.ready.eq(source_here)
                     m.d.sync += tile_row.eq(self.tile.payload)
-                    with m.If(self.tile.valid):
-                        m.next = "Position"
+                m.d.sync += y.eq(0)
+                with m.If(ready):
+                    self._take_row(m, ins, below, following, ring)
+                    m.next = "Row"
+            with m.State("Row"):
+                # The last row has none below it; a 1x1 convolution needs no row ahead, but takes
+                # it all the same.
+                m.d.sync += [ky_first.eq(Mux(kernel3 & (y == 0), 1, ~kernel3)),
+                             ky_last.eq(Mux(kernel3 & ~y_last, 2, 1)),
+                             x.eq(0), step.eq(0), plane.eq(0), block.eq(0), line.eq(0),
+                             column.eq(0)]
+                with m.If((source_here | y_last) & target_free):
+                    m.d.sync += [above.eq(center), center.eq(below)]
+                    with m.If(~y_last):
+                        self._take_row(m, ins, below, following, ring)
+                    if self._hardware.spills_maps:
+                        m.d.comb += self.begin_row.eq(begins)
+                    m.next = "Position"
             with m.State("Position"):
-                top, left = y == 0, x == 0
-                first = (center - Mux(kernel3 & ~top, ins.row_stride, 0)
-                         - Mux(kernel3 & ~left, ins.position_stride, 0))
-                first_row = (tile_row + Mux(kernel3 & top, ins.row_tap_stride, 0)
-                             + Mux(kernel3 & left, ins.tap_stride, 0))
-                m.d.sync += [
-                    *go_to(first, first_row, group, line, tap, here),
-                    ky.eq(kernel3 & top), ky_first.eq(kernel3 & top),
-                    kx.eq(kernel3 & left), kx_first.eq(kernel3 & left),
-                    ky_last.eq(Mux(kernel3, Mux(y_last, 1, 2), 0)),
-                    kx_last.eq(Mux(kernel3, Mux(x_last, 1, 2), 0)),
-                    step.eq(0), word.eq(0),
-                ]
+                begin_group(0)
                 m.next = "Walk"
             with m.State("Walk"):
                 m.d.comb += walking.eq(1)
                 with m.If(advance):
-                    m.d.sync += word.eq(Mux(word_last, 0, word + 1))
-                    with m.If(~word_last):
-                        m.d.sync += go_to(here.address + 1, here.row + slice_bits, here)
-                    with m.Elif(~tap_last):
-                        m.d.sync += [kx.eq(kx + 1),
-                                     *go_to(tap.address + ins.position_stride,
-                                            tap.row + ins.tap_stride, tap, here)]
-                    with m.Elif(~group_last):
-                        m.d.sync += [ky.eq(ky + 1), kx.eq(kx_first),
-                                     *go_to(line.address + ins.row_stride,
-                                            line.row + ins.row_tap_stride, line, tap, here)]
-                    with m.Elif(~position_last):
-                        m.d.sync += [step.eq(step + 1), ky.eq(ky_first), kx.eq(kx_first),
-                                     *go_to(group.address + ins.source_words, group.row,
-                                            group, line, tap, here)]
-                    with m.Else():
-                        m.d.sync += [center.eq(center + ins.position_stride),
-                                     x.eq(Mux(x_last, 0, x + 1))]
-                        m.next = "Position"
+                    m.d.sync += [line.eq(Mux(line_last, 0, line + 1)), here.eq(here + 1),
+                                 row.eq(row + ins.line_stride)]
+                    with m.If(line_last):
+                        following_block = block_start + ins.block_stride
+                        m.d.sync += [block.eq(Mux(block_last, 0, block + 1)),
+                                     block_start.eq(following_block), here.eq(following_block)]
+                    with m.If(block_last):
+                        tap_start = rows[(ky + 1)[:2]] + place
+                        following_tap = tap_row + ins.row_tap_stride
+                        m.d.sync += [ky.eq(ky + 1), block_start.eq(tap_start), here.eq(tap_start),
+                                     tap_row.eq(following_tap), row.eq(following_tap)]
+                    with m.If(group_last):
+                        m.d.sync += plane.eq(plane + 1)
+                        begin_group(place)
+                    with m.If(plane_last):
+                        m.d.sync += [plane.eq(0), step.eq(step + 1)]
+                        begin_group(place + ins.step_lines)
+                    with m.If(step_last):
+                        # Four columns of a GRID share their lines.
+                        moved = column + Mux(kernel3 & (x[:2] != 3), 0, ins.column_stride)
+                        m.d.sync += [step.eq(0), x.eq(x + 1), column.eq(moved)]
+                        begin_group(moved)
                         with m.If(x_last):
-                            m.d.sync += y.eq(Mux(y_last, 0, y + 1))
-                        with m.If(x_last & y_last):
-                            m.d.sync += [tile.eq(tile + 1), center.eq(ins.source_base),
-                                         tile_row.eq(tile_row + ins.tile_stride)]
-                            m.next = "Tile" if streamed else "Position"
-                            with m.If(tile == (ins.tiles - 1)[:len(tile)]):
+                            m.d.sync += y.eq(y + 1)
+                            m.next = "Row"
+                            with m.If(y_last):
+                                m.d.sync += [tile.eq(tile + 1),
+                                             tile_row.eq(tile_row + ins.tile_stride)]
                                 m.next = "Idle"
+                                with m.If(~tile_last):
+                                    m.next = "Tile"
         return m
+
+    def _take_row(self, m, ins, below, following, ring):
+        """Take the row at `following`, and go on around the ring of rows on chip."""
+        last = ring == (ins.source_rows - 1)[:len(ring)]
+        m.d.sync += [below.eq(following), ring.eq(Mux(last, 0, ring + 1)),
+                     following.eq(Mux(last, ins.source_base, following + ins.row_stride))]
+        if self._hardware.spills_maps:
+            m.d.comb += self.take_row.eq(1)
+
+    def _read(self, m, ins, x, x_last, here, block_last, en):
+        """Read the banks, each at the line of its own column."""
+        before, after = ins.kernel3 & (x[:2] == 0), ins.kernel3 & (x[:2] == 3)
+        m.d.comb += [self.memory.en.eq(en), self.memory.half.eq(ins.source_half)]
+        for bank in range(LINE_WORDS):
+            offset = {0: Mux(after, ins.column_stride, 0),
+                      LINE_WORDS - 1: -Mux(before, ins.column_stride, 0)}.get(bank, 0)
+            m.d.comb += self.memory.addresses[bank].eq(here + offset)
+
+    def _words(self, m, ins, advance, plane, x, x_last, block_last):
+        """The words read, without those that are no taps; and the plane that was read."""
+        valid, masks = Signal(LINE_WORDS), Signal(LINE_WORDS)
+        for bank in range(LINE_WORDS):
+            tap = (bank + 1 - x[:2])[:2]   # 0 to 2: kx; 3: none
+            inside = ~((tap == 3) | ((tap == 0) & (x == 0)) | ((tap == 2) & x_last))
+            exists = ~block_last | ins.last_mask[bank]
+            m.d.comb += valid[bank].eq(Mux(ins.kernel3, inside, exists))
+        plane_q = Signal.like(plane)
+        with m.If(advance):
+            m.d.sync += masks.eq(valid)
+        width, channels = self._hardware.input_width, self._hardware.in_channels
+        words = []
+        for bank in range(LINE_WORDS):
+            word = self.memory.data[bank]
+            # Plane 0 is the most significant bit of each sample.
+            bits = Cat(Array(word[c * width + b] for b in reversed(range(width)))[
+                plane_q[:max(1, (width - 1).bit_length())]] for c in range(channels))
+            words.append(Mux(ins.samples, bits, word) & masks[bank].replicate(len(word)))
+        return Cat(*words), plane_q

@@ -11,8 +11,9 @@ advances.
 from amaranth import unsigned
 from amaranth.lib import data, enum
 
-from hw.axi import BEAT_COUNT_BITS
+from hw.axi import ADDRESS_BITS, BEAT_COUNT_BITS
 from hw.config import HardwareConfig
+from hw.layout import LINE_WORDS
 
 WORD_BITS = 32
 SIZE_BITS = 10      # heights and widths: up to 1023
@@ -46,49 +47,65 @@ def bits_for(count: int) -> int:
 class Instruction(data.StructLayout):
     """Layout of an instruction for a hardware configuration.
 
-    Source of a layer (`CONV`: gather, `ATTENTION`: q, k, v):
-      source_half, source_base; position_stride = steps * words, row_stride = width *
-      position_stride, source_words = words per step, steps; height, width of the grid; kernel3.
+    Source of a layer (`CONV`: gather, `ATTENTION`: q, k, v), as `hw.layout.SpikeMap` says:
+      source_half, source_base, source_rows (on chip), row_stride, column_stride, step_lines,
+      blocks, block_stride, last_lines (of the last block), last_mask (words of a position's last line that exist), steps; height,
+      width of the grid; kernel3: 3x3, the map is a GRID, else 1x1 on a TOKEN map; samples: a word
+      holds multi-bit samples, which are read plane by plane.
       For attention source_base is q, and key_base, value_base are k, v.
-    Weights: weight_base, tap_stride (rows of one tap), row_tap_stride (of three), tile_stride.
+    Weights: weight_base, tile_stride, and rows from a kernel row to the next (row_tap_stride), from
+      a line to the next (line_stride) and from a word of a line to the next (word_stride).
     Groups: planes (bit planes per timestep), signed_input (the first plane subtracts), timesteps,
       repeat (a static input fires its LIF `timesteps` times from one sum), accumulate (one group
       for the whole layer: spiking heads), tiles, last_beats, interval (cycles between groups),
       last_interval (after the last plane).
     Results: emit, fire, add_residual, token_sum, param_base, residual_stride (beats of all
       channels).
-    Destination: target_half, target_base, target_words (per timestep), column_stride,
-      target_row_stride of the target map, pool (both advance every second column or row).
+    Destination: target_half, target_base, target_grid (a GRID, else a TOKEN map), target_step,
+      target_column, target_row, target_tile (lines from a step, position that shares no line, row
+      and tile to the next), target_rows (on chip), target_size (lines of these), pool (two
+      positions share a window's column and row).
     Attention: head_mask (upper bits of a channel number that name its head), head_dim
       (channels counted as ACs of one event).
     report: the layer's counters are stored after this instruction.
-    External memory: stream_beats (port beats of the residual stream).
+    External memory: stream_beats (port beats of the residual stream); of windowed maps
+      source_window, target_window, and of each `*_place` (byte address), `*_beats` (port beats of a
+      row and block), `*_chunk` (bytes from a row to the next), source_block (bytes from a block to
+      the next).
     End: outputs (logits) and counters (layers) to send, logit_shift.
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
         geometry = hardware.geometry
-        address = bits_for(max(hardware.spike_words))
+        address = bits_for(max(hardware.spike_lines))
         row = bits_for(hardware.weight_rows)
         beats = bits_for(geometry.beats)
         params = bits_for(hardware.param_rows)
         size, step = unsigned(SIZE_BITS), unsigned(STEP_BITS)
         lanes = hardware.attention_lanes
+        window = {"source_window": 1, "target_window": 1} | {
+            f"{end}_{part}": bits for end in ("source", "target")
+            for part, bits in (("place", ADDRESS_BITS), ("beats", 16), ("chunk", 24))}
         super().__init__({
             "op": Op, "layer": 8,
             "source_half": 1, "source_base": address, "key_base": address, "value_base": address,
-            "source_words": address, "steps": step, "position_stride": address,
-            "row_stride": address, "height": size, "width": size, "kernel3": 1,
-            "weight_base": row, "tap_stride": row, "row_tap_stride": row, "tile_stride": row,
+            "source_rows": size, "row_stride": address, "column_stride": address,
+            "step_lines": address, "blocks": 8, "block_stride": address,
+            "last_lines": address, "last_mask": LINE_WORDS,
+            "steps": step, "height": size, "width": size, "kernel3": 1, "samples": 1,
+            "weight_base": row, "tile_stride": row, "row_tap_stride": row, "line_stride": row,
+            "word_stride": row,
             "planes": step, "signed_input": 1, "timesteps": 5, "repeat": 1, "accumulate": 1,
             "tiles": 10, "last_beats": beats, "interval": 12, "last_interval": 12,
             "emit": Emit, "fire": 1, "add_residual": 1, "token_sum": 1, "param_base": params,
             "residual_stride": 10, "slow_tau": 1,
-            "target_half": 1, "target_base": address, "target_words": address,
-            "column_stride": address, "target_row_stride": address, "pool": 1, "report": 1,
+            "target_half": 1, "target_base": address, "target_grid": 1, "target_step": address,
+            "target_column": address, "target_row": address, "target_tile": address,
+            "target_rows": size, "target_size": address, "pool": 1, "report": 1,
             "head_mask": max(1, (lanes - 1).bit_length()), "head_dim": 10,
             "outputs": 12, "counters": 10, "logit_shift": 3,
-        } | ({"stream_beats": BEAT_COUNT_BITS} if hardware.spills_residual else {}))
+        } | ({"stream_beats": BEAT_COUNT_BITS} if hardware.spills_residual else {})
+          | (window | {"source_block": ADDRESS_BITS} if hardware.spills_maps else {}))
 
     @property
     def words(self) -> int:

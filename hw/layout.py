@@ -1,15 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where every map, weight row and parameter row of a network lies in the memories.
 
-`plan_memory(network, geometry)` is pure arithmetic on shapes: it knows no weights.  The hardware
-configuration takes the memory depths from it, the compiler the addresses.
+`plan_memory(network, geometry, ...)` is pure arithmetic on shapes: it knows no weights.  The
+hardware configuration takes the memory depths from it, the compiler the addresses.
 
-A spike map [positions, steps, channels] is stored channels innermost, in words of `spike_word`
-channels: address = base + (position * steps + step) * words + word.  Two halves of the spike memory
-take turns: a layer reads one half and writes the other, so that neither ever waits for the other.
+Spike memory is read in lines of LINE_WORDS words of `spike_word` channels; each word of a line is a
+bank with an address of its own.  Two kinds of map (`Arrangement`) use that differently, so that one
+access always brings what the next layer needs:
+
+* GRID, for 3x3 convolutions: column x is in bank x % 4, so that x - 1, x and x + 1 come at once.
+* TOKEN, for 1x1 convolutions and attention: word w of a position is in bank w % 4, so that four
+  words of the same position come at once.
+
+Two halves of the spike memory take turns: a layer reads one half and writes the other, so that
+neither ever waits for the other.  A GRID map that does not fit its half is windowed: it lies in
+external memory, and the half holds a ring of its rows, see `hw.window`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 from math import ceil
 
 from hw.network import Kind, Layer, NetworkConfig, Output
@@ -17,15 +26,20 @@ from hw.network import Kind, Layer, NetworkConfig, Output
 # What the commands build unless told otherwise: the shipped network on the smallest Arty A7.
 DEFAULT_LANES, DEFAULT_BANKS = 32, 4
 
+LINE_WORDS = 4          # words of a line: the banks of a half
+# Rows of a windowed map that are on chip: a 3x3 convolution reads three while the next one comes, a
+# max-pool writes two while the one before leaves.
+WINDOW_ROWS = 4
+
 
 @dataclass(frozen=True)
 class Geometry:
     """The parallel slots of the engine.
 
     lanes:       output channels that accumulate at once (a tile)
-    banks:       events (input spikes) that a lane adds per cycle; input channel c is in bank
-                 c % banks
-    spike_word:  channels of one word of spike memory
+    banks:       events (input spikes) that a lane adds per cycle; the weights of input channel c
+                 are in bank c % banks
+    spike_word:  channels of one word of spike memory; a line has LINE_WORDS of them
     neurons:     lanes that the finish pipeline takes per cycle
 
     Raises ValueError, one sentence, where they do not nest.
@@ -53,15 +67,21 @@ class Geometry:
 
     @classmethod
     def for_lanes(cls, lanes: int, banks: int = DEFAULT_BANKS, spike_word: int | None = None,
-                  neurons: int | None = None) -> "Geometry":
-        """Choose words of at most 32 channels and a finish pipeline of at most 8 lanes."""
+                  neurons: int | None = None, least_word: int = 1) -> "Geometry":
+        """Choose words of half the lanes, 64 channels at most, and a finish pipeline of at least 8
+        lanes that drains all lanes in 8 beats.
+
+        least_word: bits that a word must hold (an input pixel), if the lanes allow it
+        """
         for name, value in (("lanes", lanes), ("banks", banks)):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be a positive integer, not {value!r}")
         if spike_word is None:
-            spike_word = min(lanes & -lanes, 32)
+            largest = lanes & -lanes
+            wanted = max(min(largest, 64, lanes // 2), banks, least_word)
+            spike_word = min(largest, 1 << (wanted - 1).bit_length())
         if neurons is None:
-            neurons = min(spike_word, 8)
+            neurons = min(spike_word, max(8, 1 << (lanes // 8).bit_length() - 1))
         return cls(lanes, banks, spike_word, neurons)
 
     @property
@@ -71,8 +91,17 @@ class Geometry:
 
     @property
     def slice_bits(self) -> int:
-        """Bits of a spike word that belong to one bank."""
+        """Bits of a spike word that belong to one bank of weights."""
         return self.spike_word // self.banks
+
+    @property
+    def line_bits(self) -> int:
+        return LINE_WORDS * self.spike_word
+
+    @property
+    def tile_words(self) -> int:
+        """Words that the spikes of one tile fill."""
+        return self.lanes // self.spike_word
 
     def words(self, channels: int) -> int:
         return ceil(channels / self.spike_word)
@@ -90,24 +119,78 @@ def head_channels(network: NetworkConfig) -> tuple[int, ...]:
                  for head in range(network.num_heads) for j in range(padded))
 
 
+class Arrangement(Enum):
+    """Which words of a map share a line."""
+
+    GRID = "grid"     # neighbouring columns
+    TOKEN = "token"   # words of one position
+
+
 @dataclass(frozen=True)
 class SpikeMap:
-    """A spike map in memory; `channels` gives the logical channel of each stored one, -1 padding.
+    """A spike map [height, width, steps, channels] in memory; addresses are lines.
 
-    `steps` is the number of bits that one channel has at one position: timesteps, or bit planes, or
-    both (timestep outer, plane inner, most significant plane first).
+    channels:  logical channel of each stored one, -1 padding
+    steps:     what one position has one after the other: timesteps, or bit planes of token sums
+    words:     of one position and step
+    block_words, blocks:  GRID: the words of one tile of the layer that writes it lie together
+    rows:      map rows on chip, fewer than `height` if it is windowed
+
+    GRID:  line = base + (y % rows) * row_lines + block * block_lines
+                  + ((x // 4) * steps + step) * block_words + word in block,   bank x % 4
+    TOKEN: line = base + ((y * width + x) * steps + step) * step_lines + word // 4,  bank word % 4
     """
 
+    arrangement: Arrangement
     half: int
     base: int
-    positions: int
+    height: int
+    width: int
     steps: int
     channels: tuple[int, ...]
     words: int
+    block_words: int
+    rows: int
+
+    @property
+    def blocks(self) -> int:
+        return ceil(self.words / self.block_words)
+
+    @property
+    def step_lines(self) -> int:
+        """Lines from a step to the next."""
+        return (self.block_words if self.arrangement is Arrangement.GRID
+                else ceil(self.words / LINE_WORDS))
+
+    @property
+    def column_lines(self) -> int:
+        """Lines from a position to the next that does not share its lines."""
+        return self.steps * self.step_lines
+
+    @property
+    def block_lines(self) -> int:
+        """Lines of one row and block."""
+        columns = (ceil(self.width / LINE_WORDS) if self.arrangement is Arrangement.GRID
+                   else self.width)
+        return columns * self.column_lines
+
+    @property
+    def row_lines(self) -> int:
+        """Lines of one row."""
+        return self.block_lines * (self.blocks if self.arrangement is Arrangement.GRID else 1)
+
+    @property
+    def windowed(self) -> bool:
+        return self.rows < self.height
 
     @property
     def size(self) -> int:
-        return self.positions * self.steps * self.words
+        """Lines on chip, while it is read."""
+        return self.rows * self.row_lines
+
+    @property
+    def positions(self) -> int:
+        return self.height * self.width
 
 
 @dataclass(frozen=True)
@@ -153,11 +236,17 @@ class MemoryPlan:
     input: SpikeMap
     layers: tuple[LayerPlan, ...]
     planes: SpikeMap | None
-    spike_words: tuple[int, int]
+    spike_lines: tuple[int, int]
     residual_words: int
     weight_rows: int
     param_rows: int
     residual_beats: int
+
+    @property
+    def windowed(self) -> bool:
+        """Some map lies in external memory."""
+        return any(m.windowed for m in (self.input, *(layer.destination for layer in self.layers
+                                                      if layer.destination)))
 
 
 def token_sum_width(network: NetworkConfig, residual_width: int) -> int:
@@ -166,40 +255,50 @@ def token_sum_width(network: NetworkConfig, residual_width: int) -> int:
 
 
 def plan_memory(network: NetworkConfig, geometry: Geometry, input_bits: int,
-                residual_width: int) -> MemoryPlan:
+                residual_width: int, spike_lines: tuple[int, int] | None = None) -> MemoryPlan:
     """Lay out `network` for `geometry`.
 
-    Raises ValueError if a pixel has more channels than a spike word.
+    spike_lines: depths of the halves; larger GRID maps are windowed.  None: everything fits.
+
+    Raises ValueError if a pixel has more bits than a spike word.
     """
-    if network.in_channels > geometry.spike_word:
-        raise ValueError(f"spike_word must hold the {network.in_channels} input channels, "
-                         f"not {geometry.spike_word!r}")
-    return _Planner(network, geometry, input_bits, residual_width).plan()
+    if network.in_channels * input_bits > geometry.spike_word:
+        raise ValueError(f"spike_word must hold the {network.in_channels} input channels of "
+                         f"{input_bits} bits, not {geometry.spike_word!r}")
+    return _Planner(network, geometry, input_bits, residual_width, spike_lines).plan()
 
 
 class _Planner:
     def __init__(self, network: NetworkConfig, geometry: Geometry, input_bits: int,
-                 residual_width: int) -> None:
-        self.network, self.geometry = network, geometry
+                 residual_width: int, limits: tuple[int, int] | None) -> None:
+        self.network, self.geometry, self.limits = network, geometry, limits
         self.sum_width = token_sum_width(network, residual_width)
-        input_steps = input_bits * (1 if network.static_input else network.timesteps)
         self.depth = [0, 0]
         self.weight_row = 1   # row 0 is all zero: a bank without an event reads it
         self.param_row = 0
-        self.input = self.place(0, 0, network.image_height * network.image_width, input_steps,
-                                tuple(range(network.in_channels)))
+        # One word holds a pixel, whatever its channels.
+        self.input = self.place(
+            Arrangement.GRID, 0, 0, (network.image_height, network.image_width),
+            1 if network.static_input else network.timesteps, tuple(range(network.in_channels)))
 
-    def place(self, half: int, base: int, positions: int, steps: int,
-              channels: tuple[int, ...]) -> SpikeMap:
-        placed = SpikeMap(half, base, positions, steps, channels,
-                          self.geometry.words(len(channels)))
+    def place(self, arrangement: Arrangement, half: int, base: int, size: tuple[int, int],
+              steps: int, channels: tuple[int, ...]) -> SpikeMap:
+        g = self.geometry
+        words = g.words(len(channels))
+        block = min(words, g.tile_words) if arrangement is Arrangement.GRID else words
+        placed = SpikeMap(arrangement, half, base, *size, steps, channels, words, block, size[0])
+        if (arrangement is Arrangement.GRID and self.limits is not None
+                and placed.size > self.limits[half]):
+            rows = min(size[0], max(WINDOW_ROWS, self.limits[half] // placed.row_lines))
+            placed = replace(placed, rows=rows)
         self.depth[half] = max(self.depth[half], base + placed.size)
         return placed
 
     def plan(self) -> MemoryPlan:
         network, g = self.network, self.geometry
         current, plans, qkv, planes = self.input, [], [], None
-        for index, layer in enumerate(network.layers()):
+        layers = network.layers()
+        for index, layer in enumerate(layers):
             channels: tuple[int, ...] = tuple(range(layer.out_channels))
             branch = layer.name.rpartition(".")[2]
             if branch in ("q", "k", "v") or layer.kind is Kind.ATTENTION:
@@ -208,13 +307,16 @@ class _Planner:
             if layer.kind is Kind.ATTENTION:
                 sources, qkv = tuple(qkv), []
             if layer.kind is Kind.CLASSIFIER and not network.classifier.spiking:
-                planes = self.place(1 - current.half, 0, 1, self.sum_width,
+                planes = self.place(Arrangement.TOKEN, 1 - current.half, 0, (1, 1), self.sum_width,
                                     tuple(range(network.embed_dim)))
                 sources = (planes,)
-            base = qkv[-1].base + qkv[-1].size if qkv else 0
-            destination = self.place(
-                1 - sources[0].half, base, layer.out_height * layer.out_width, network.timesteps,
-                channels) if layer.lif else None
+            destination = None
+            if layer.lif:
+                following = next(each for each in layers[index + 1:] if each.has_weights)
+                destination = self.place(
+                    Arrangement.GRID if following.kernel == 3 else Arrangement.TOKEN,
+                    1 - sources[0].half, qkv[-1].base + qkv[-1].size if qkv else 0,
+                    (layer.out_height, layer.out_width), network.timesteps, channels)
             plans.append(self.layer_plan(index, layer, sources, destination, channels))
             if branch in ("q", "k", "v"):
                 qkv.append(destination)

@@ -1,23 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loader: input samples to bit planes in spike memory, for the encoder convolution."""
+"""Loader: input samples to words in spike memory, for the encoder convolution."""
 
 from amaranth import Cat, Module, Mux, Signal, unsigned
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
 from hw.isa import Instruction
-from hw.spike_memory import SpikeWrite
+from hw.spike_memory import SpikeWrite, write_word
 
 
 class Loader(wiring.Component):
-    """Take one inference's samples, write a word per position and bit plane.
+    """Take one inference's samples, write a word for each position and timestep.
 
-    Order in: timestep (event input only), position (raster), channel.  Plane 0 is the most
-    significant bit; address = target_base + position * position_stride + timestep * planes + plane.
+    Order in: y, x, timestep (event input only), channel; channel 0 is in the low bits of the word.
+    The map is a GRID of one block.
 
-    Throughput: in_channels samples, then input_width cycles for their planes.
-    Ports: `instruction`, `start` (pulse), `i`, `write`, `done` (pulse).
+    Throughput one sample per cycle.
+    Ports: `instruction`, `start` (pulse), `i`, `write`, `done` (pulse, with the last word); with
+    maps in external memory `row_free` (level: the next row has room), `begin_row`, `row_done`
+    (pulses).
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
@@ -26,51 +28,62 @@ class Loader(wiring.Component):
             "instruction": In(Instruction(hardware)), "start": In(1),
             "i": In(stream.Signature(unsigned(hardware.input_width))),
             "write": Out(SpikeWrite(hardware)), "done": Out(1),
-        })
+        } | ({"row_free": In(1), "begin_row": Out(1), "row_done": Out(1)}
+             if hardware.spills_maps else {}))
 
     def elaborate(self, platform):
         m = Module()
         ins, channels = self.instruction, self._hardware.in_channels
         width = self._hardware.input_width
-        samples = Signal(data.ArrayLayout(unsigned(width), channels))
-        channel, plane = Signal(range(channels)), Signal(range(width))
-        x, y, timestep = (Signal(ins.width.shape()), Signal(ins.height.shape()),
-                          Signal(ins.timesteps.shape()))
-        first, position = Signal.like(ins.target_base), Signal.like(ins.target_base)
-        x_last, y_last = x == (ins.width - 1)[:len(x)], y == (ins.height - 1)[:len(y)]
+        # Shifted down to the low bits by the last channel.
+        pixel = Signal(channels * width)
+        shifted = Cat(pixel, self.i.payload)[width:]
+        channel, timestep = Signal(range(channels)), Signal(ins.timesteps.shape())
+        x, y, ring = (Signal(ins.width.shape()), Signal(ins.height.shape()),
+                      Signal(ins.target_rows.shape()))
+        row, column, address = (Signal.like(ins.target_base, name=name)
+                                for name in ("row", "column", "address"))
+        word_last = channel == channels - 1
+        position_last = word_last & (timestep == (ins.timesteps - 1)[:len(timestep)])
+        row_last = position_last & (x == (ins.width - 1)[:len(x)])
+        ring_last = ring == (ins.target_rows - 1)[:len(ring)]
+        following_row = Mux(ring_last, ins.target_base, row + ins.target_row)
 
-        m.d.comb += [
-            self.write.half.eq(ins.target_half), self.write.address.eq(position + plane),
-            self.write.data.eq(Cat(sample[-1] for sample in samples)),
-        ]
+        m.d.comb += write_word(self.write, ins.target_half, address, shifted)
         with m.FSM():
             with m.State("Idle"):
-                m.d.sync += [first.eq(ins.target_base), position.eq(ins.target_base)]
+                m.d.sync += [level.eq(ins.target_base) for level in (row, column, address)]
+                m.d.sync += [x.eq(0), y.eq(0), ring.eq(0)]
                 with m.If(self.start):
+                    m.next = "Row"
+            with m.State("Row"):
+                if self._hardware.spills_maps:
+                    free = ~ins.target_window | self.row_free
+                    m.d.comb += self.begin_row.eq(free)
+                    with m.If(free):
+                        m.next = "Take"
+                else:
                     m.next = "Take"
             with m.State("Take"):
                 m.d.comb += self.i.ready.eq(1)
                 with m.If(self.i.valid):
-                    m.d.sync += [samples.as_value().eq(
-                        Cat(samples.as_value(), self.i.payload)[width:]),
-                        channel.eq(channel + 1)]
-                    with m.If(channel == channels - 1):
-                        m.d.sync += channel.eq(0)
-                        m.next = "Write"
-            with m.State("Write"):
-                m.d.comb += self.write.en.eq(1)
-                m.d.sync += [*(sample.eq(sample << 1) for sample in samples), plane.eq(plane + 1)]
-                with m.If(plane == width - 1):
-                    m.d.sync += [plane.eq(0), x.eq(Mux(x_last, 0, x + 1)),
-                                 position.eq(position + ins.position_stride)]
-                    m.next = "Take"
-                    with m.If(x_last):
-                        m.d.sync += y.eq(Mux(y_last, 0, y + 1))
-                    with m.If(x_last & y_last):
-                        m.d.sync += [timestep.eq(timestep + 1), first.eq(first + width),
-                                     position.eq(first + width)]
-                        with m.If(timestep == (ins.timesteps - 1)[:len(timestep)]):
-                            m.d.sync += timestep.eq(0)
+                    m.d.sync += [pixel.eq(shifted), channel.eq(Mux(word_last, 0, channel + 1))]
+                    with m.If(word_last):
+                        m.d.comb += self.write.en.eq(1 << x[:2])
+                        m.d.sync += [timestep.eq(timestep + 1),
+                                     address.eq(address + ins.target_step)]
+                    with m.If(position_last):
+                        # Four columns share their lines.
+                        following = column + Mux(x[:2] == 3, ins.target_column, 0)
+                        m.d.sync += [timestep.eq(0), x.eq(x + 1), column.eq(following),
+                                     address.eq(following)]
+                    with m.If(row_last):
+                        m.d.sync += [x.eq(0), y.eq(y + 1), ring.eq(Mux(ring_last, 0, ring + 1)),
+                                     *(level.eq(following_row) for level in (row, column, address))]
+                        if self._hardware.spills_maps:
+                            m.d.comb += self.row_done.eq(1)
+                        m.next = "Row"
+                        with m.If(y == (ins.height - 1)[:len(y)]):
                             m.d.comb += self.done.eq(1)
                             m.next = "Idle"
         return m

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pack: beats of spikes to words.  Pool: words to spike memory, through the max-pool if asked."""
 
-from amaranth import Cat, Module, Mux, Signal, unsigned
+from amaranth import Array, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
@@ -9,8 +9,9 @@ from amaranth.lib.wiring import In, Out
 from hw.config import HardwareConfig
 from hw.drain import Tag
 from hw.isa import Instruction
+from hw.layout import LINE_WORDS
 from hw.lif import FireBeat
-from hw.spike_memory import SpikeRead, SpikeWrite
+from hw.spike_memory import SpikeRead, SpikeWrite, write_word
 
 
 class SpikeWord(data.StructLayout):
@@ -62,7 +63,8 @@ class Pool(wiring.Component):
 
     Throughput one word per cycle, with `pool` one window per cycle.  Windows of one word are never
     visited twice within 2 cycles, so that a read sees the write before it.
-    Ports: `instruction`, `i`, `read`, `write`, `idle`.
+    Ports: `instruction`, `i`, `read`, `write`, `idle`, `row_done` (pulse: a row of the target is
+    complete in memory).
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
@@ -74,7 +76,7 @@ class Pool(wiring.Component):
             "instruction": In(Instruction(hardware)),
             "i": In(stream.Signature(SpikeWord(hardware), always_ready=True)),
             "read": Out(SpikeRead(hardware)), "write": Out(SpikeWrite(hardware)),
-            "idle": Out(1),
+            "idle": Out(1), "row_done": Out(1),
         })
 
     def elaborate(self, platform):
@@ -92,21 +94,29 @@ class Pool(wiring.Component):
             m.d.sync += right.eq(more_right)
             with m.If(~more_right):
                 m.d.sync += below.eq(more_below)
+        # The column to the right is in the next bank, from the last one in the lines that follow.
+        bank, address = Signal(2), Signal.like(word.tag.target)
+        beyond = right & (word.tag.bank == LINE_WORDS - 1)
+        row = Mux(word.tag.around, ins.target_row - ins.target_size, ins.target_row)
         m.d.comb += [
-            self.read.en.eq(queue.r_rdy), self.read.half.eq(ins.target_half),
-            self.read.address.eq(word.tag.target + Mux(right, ins.column_stride, 0)
-                                 + Mux(below, ins.target_row_stride, 0)),
+            bank.eq(word.tag.bank + right),
+            address.eq(word.tag.target + Mux(beyond, ins.target_column, 0) + Mux(below, row, 0)),
+            self.read.en.eq(queue.r_rdy & ins.pool), self.read.half.eq(ins.target_half),
+            *(each.eq(address) for each in self.read.addresses),
         ]
 
-        s1_valid, s1_first = Signal(), Signal()
-        s1_address, s1_spikes = Signal.like(self.read.address), Signal.like(word.spikes)
+        s1_valid, s1_first, s1_done = Signal(), Signal(), Signal()
+        s1_address, s1_spikes, s1_bank = (Signal.like(address), Signal.like(word.spikes),
+                                          Signal.like(bank))
         first = (right | word.tag.left) & (below | word.tag.top)
         m.d.sync += [s1_valid.eq(queue.r_rdy), s1_first.eq(first | ~ins.pool),
-                     s1_address.eq(self.read.address), s1_spikes.eq(word.spikes)]
+                     s1_address.eq(address), s1_spikes.eq(word.spikes), s1_bank.eq(bank),
+                     s1_done.eq(queue.r_rdy & queue.r_en & word.tag.row_end)]
+        old = Array(self.read.data)[s1_bank]
         m.d.comb += [
-            self.write.en.eq(s1_valid), self.write.half.eq(ins.target_half),
-            self.write.address.eq(s1_address),
-            self.write.data.eq(s1_spikes | Mux(s1_first, 0, self.read.data)),
-            self.idle.eq(~queue.r_rdy & ~s1_valid),
+            *write_word(self.write, ins.target_half, s1_address,
+                        s1_spikes | Mux(s1_first, 0, old)),
+            self.write.en.eq(Mux(s1_valid, 1 << s1_bank, 0)),
+            self.idle.eq(~queue.r_rdy & ~s1_valid), self.row_done.eq(s1_done),
         ]
         return m

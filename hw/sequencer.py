@@ -21,9 +21,10 @@ class Sequencer(wiring.Component):
     included, and `report` pulses at the end of a layer; `clear` restarts the counters after it.
 
     Ports: `instruction`, `start` (pulse, by number of `Op`), `done` (pulse), `report`, `clear`,
-    `cycles`, `restart` (pulse at the beginning of an inference).  With streamed weights the program
-    comes through `load` at each restart, which waits for `enable` (the memory holds the image) and
-    then for `program_ready`.
+    `cycles`, `restart` (pulse at the beginning of an inference), `hold` (level: external memory
+    does not hold all results yet, the instruction must stay).  With streamed
+    weights the program comes through `load` at each restart, which waits for `enable` (the memory
+    holds the image) and then for `program_ready`.
     """
 
     def __init__(self, hardware: HardwareConfig, program: Sequence[int]) -> None:
@@ -32,6 +33,7 @@ class Sequencer(wiring.Component):
         super().__init__({
             "instruction": Out(self._layout), "start": Out(len(Op)), "done": In(1),
             "report": Out(1), "clear": Out(1), "cycles": Out(TALLY_BITS), "restart": Out(1),
+            "hold": In(1),
         } | ({"enable": In(1), "program_ready": In(1),
               "load": In(RowWrite(bits_for(hardware.program_words), WORD_BITS))}
              if hardware.streamed else {}))
@@ -52,6 +54,7 @@ class Sequencer(wiring.Component):
         shifted = Signal(words * WORD_BITS)
         m.d.comb += [self.instruction.eq(shifted), read.addr.eq(address)]
 
+        finished = Signal()
         m.d.sync += self.cycles.eq(self.cycles + 1)
         with m.If(self.clear):
             m.d.sync += self.cycles.eq(0)
@@ -77,11 +80,14 @@ class Sequencer(wiring.Component):
             with m.State("Start"):
                 m.d.comb += self.start.eq(1 << self.instruction.op.as_value())
                 m.next = "Run"
-            with m.State("Run"), m.If(self.done):
-                m.d.comb += [self.report.eq(self.instruction.report),
-                             self.clear.eq(self.instruction.report
-                                           | (self.instruction.op == Op.LOAD))]
-                m.next = "Fetch"
-                with m.If(self.instruction.op == Op.END):
-                    m.next = "Restart"
+            with m.State("Run"):
+                m.d.sync += finished.eq(self.done | finished)
+                with m.If((self.done | finished) & ~self.hold):
+                    m.d.sync += finished.eq(0)
+                    m.d.comb += [self.report.eq(self.instruction.report),
+                                 self.clear.eq(self.instruction.report
+                                               | (self.instruction.op == Op.LOAD))]
+                    m.next = "Fetch"
+                    with m.If(self.instruction.op == Op.END):
+                        m.next = "Restart"
         return m

@@ -9,15 +9,15 @@ from amaranth.lib.wiring import In, Out
 from hw.config import HardwareConfig
 from hw.isa import Instruction
 from hw.residual import NeuronBeat
-from hw.spike_memory import SpikeWrite
+from hw.spike_memory import SpikeWrite, write_word
 
 
 class TokenSum(wiring.Component):
     """sum[c] = sum over tokens and timesteps of the residual stream (paper Eq. 14), taken exactly.
 
     While the last residual layer runs (`token_sum`), every beat is added to its channels' sums.  A
-    Planes instruction then writes them to spike memory, most significant plane first, and within a
-    plane in words of channels: consecutive addresses from target_base.
+    Planes instruction then writes them to spike memory as a TOKEN map of one position: most
+    significant plane first.
 
     Throughput one beat per cycle (`i`); planes: one beat of channels and plane per cycle.
     Ports: `instruction`, `start` (pulse), `i`, `write`, `done` (pulse).
@@ -52,20 +52,21 @@ class TokenSum(wiring.Component):
         # One beat's bits of the plane at a time, collected into words.
         per_word = geometry.spike_word // neurons
         spikes = Signal(unsigned(geometry.spike_word))
-        address = Signal.like(ins.target_base)
+        address, word = Signal.like(ins.target_base), Signal.like(ins.target_base)
         bits = Cat(read.data[n].bit_select(plane, 1) for n in range(neurons))
         word_last = (beat & per_word - 1) == per_word - 1
-        m.d.comb += [self.write.half.eq(ins.target_half), self.write.address.eq(address),
-                     self.write.data.eq(Cat(spikes, bits)[neurons:]),
-                     self.write.en.eq(flushing & word_last)]
+        collected = Cat(spikes, bits)[neurons:]
+        m.d.comb += [*write_word(self.write, ins.target_half,
+                                 (address + word[2:])[:len(address)], collected),
+                     self.write.en.eq(Mux(flushing & word_last, 1 << word[:2], 0))]
         with m.If(self.start):
             m.d.sync += [flushing.eq(1), beat.eq(0), plane.eq(ins.planes - 1),
-                         address.eq(ins.target_base)]
+                         address.eq(ins.target_base), word.eq(0)]
         with m.If(flushing):
-            m.d.sync += [spikes.eq(self.write.data), beat.eq(beat + 1),
-                         address.eq(address + word_last)]
+            m.d.sync += [spikes.eq(collected), beat.eq(beat + 1), word.eq(word + word_last)]
             with m.If(beat == (ins.residual_stride - 1)[:len(beat)]):
-                m.d.sync += [beat.eq(0), plane.eq(plane - 1)]
+                m.d.sync += [beat.eq(0), plane.eq(plane - 1), word.eq(0),
+                             address.eq(address + ins.target_step)]
                 with m.If(plane == 0):
                     m.d.sync += flushing.eq(0)
                     m.d.comb += self.done.eq(1)

@@ -39,7 +39,8 @@ def accelerator_design(program: Any, *, verilog: str | None = None, cocotb: bool
         verilog = accelerator_verilog(program, trace=True)
     sources = {"accelerator.v": verilog, "testbench.sv": TESTBENCH.read_text()}
     if hardware.streamed:
-        defines = ["WEIGHT_PORT"] + ["RESIDUAL_PORT"] * hardware.spills_residual
+        defines = ["WEIGHT_PORT"] + ["RESIDUAL_PORT"] * hardware.spills_residual \
+            + ["MAPS_PORT"] * hardware.spills_maps
         sources["testbench.sv"] = "".join(f"`define {name}\n" for name in defines) \
             + sources["testbench.sv"]
         sources["axi_ram.sv"] = MEMORY.read_text()
@@ -162,8 +163,8 @@ def simulate(program: Any, inputs: np.ndarray, *, gaps: int | None = None,
 def _prepare(program: Any, inputs: np.ndarray, directory: Path) -> list[str]:
     """Write the samples and name all files as plusargs."""
     network = program.model.network
-    # The order of the port: timestep, y, x, channel innermost.
-    samples = np.moveaxis(inputs, -3, -1).reshape(-1)
+    # The order of the port: y, x, timestep, channel innermost.
+    samples = np.moveaxis(inputs, (-2, -1), (1, 2)).reshape(-1)
     samples &= (1 << program.hardware.input_width) - 1
     (directory / "inputs").write_text("\n".join(f"{value:x}" for value in samples.tolist()) + "\n")
     if program.hardware.streamed:
@@ -172,6 +173,7 @@ def _prepare(program: Any, inputs: np.ndarray, directory: Path) -> list[str]:
     names = [f"+{name}={directory / name}" for name in ("inputs", "spikes", "residual", "outputs")]
     return [*names, f"+weights={directory / 'weights'}", f"+traffic={directory / 'traffic'}",
             f"+weights_bytes={len(program.stream)}", f"+residual_bytes={program.residual_bytes}",
+            f"+maps_bytes={program.map_bytes}",
             f"+samples={len(samples)}", f"+words={words}"]
 
 

@@ -41,11 +41,12 @@ module testbench #(
   wire [64:0] o_payload;
   wire o_valid;
   logic o_ready = 0;
-  wire spikes_valid, residual_valid;
+  wire [3:0] spikes_valid;  // by word of a line
+  wire residual_valid;
   wire [7:0] spikes_layer, residual_layer, spikes_word, residual_word;
   wire [15:0] spikes_position, residual_position;
   wire [4:0] spikes_timestep, residual_timestep;
-  wire [SPIKE_BITS-1:0] spikes_data;
+  wire [4*SPIKE_BITS-1:0] spikes_data;
   wire [RESIDUAL_BITS-1:0] residual_data;
 
 `ifdef WEIGHT_PORT
@@ -80,6 +81,24 @@ module testbench #(
   );
 `endif
 
+`ifdef MAPS_PORT
+  wire [44:0] maps_ar, maps_aw;
+  wire maps_ar_valid, maps_ar_ready, maps_r_valid, maps_r_ready;
+  wire maps_aw_valid, maps_aw_ready, maps_w_valid, maps_w_ready;
+  wire maps_b_valid, maps_b_ready;
+  wire [PORT_BITS+2:0] maps_r;
+  wire [PORT_BITS:0] maps_w;
+  wire [1:0] maps_b;
+  axi_ram #(.DATA_BITS(PORT_BITS), .NAME("maps")) maps_ram (
+    .clk(clk), .rst(rst), .latency(latency), .stalls(stalls == 0 ? 0 : stalls + 2),
+    .ar(maps_ar), .ar_valid(maps_ar_valid), .ar_ready(maps_ar_ready),
+    .r(maps_r), .r_valid(maps_r_valid), .r_ready(maps_r_ready),
+    .aw(maps_aw), .aw_valid(maps_aw_valid), .aw_ready(maps_aw_ready),
+    .w(maps_w), .w_valid(maps_w_valid), .w_ready(maps_w_ready),
+    .b(maps_b), .b_valid(maps_b_valid), .b_ready(maps_b_ready)
+  );
+`endif
+
   accelerator dut (
 `ifdef RESIDUAL_PORT
     .residual_address(32'd0),
@@ -93,6 +112,19 @@ module testbench #(
     .residual__write__w__ready(residual_w_ready),
     .residual__write__b__payload(residual_b), .residual__write__b__valid(residual_b_valid),
     .residual__write__b__ready(residual_b_ready),
+`endif
+`ifdef MAPS_PORT
+    .maps_address(32'd0),
+    .maps__read__ar__payload(maps_ar), .maps__read__ar__valid(maps_ar_valid),
+    .maps__read__ar__ready(maps_ar_ready),
+    .maps__read__r__payload(maps_r), .maps__read__r__valid(maps_r_valid),
+    .maps__read__r__ready(maps_r_ready),
+    .maps__write__aw__payload(maps_aw), .maps__write__aw__valid(maps_aw_valid),
+    .maps__write__aw__ready(maps_aw_ready),
+    .maps__write__w__payload(maps_w), .maps__write__w__valid(maps_w_valid),
+    .maps__write__w__ready(maps_w_ready),
+    .maps__write__b__payload(maps_b), .maps__write__b__valid(maps_b_valid),
+    .maps__write__b__ready(maps_b_ready),
 `endif
 `ifdef WEIGHT_PORT
     .enable(1'b1), .bad_image(), .weights_address(32'd0),
@@ -143,6 +175,11 @@ module testbench #(
       void'($value$plusargs("residual_bytes=%d", size));
       residual_ram.load("", size);
 `endif
+`ifdef MAPS_PORT
+      size = 0;
+      void'($value$plusargs("maps_bytes=%d", size));
+      maps_ram.load("", size);
+`endif
     end
 `endif
     inputs_file = $fopen(inputs_name, "r");
@@ -181,9 +218,10 @@ module testbench #(
       end
       o_ready <= !o_pause;
 
-      if (spikes_valid)
-        $fwrite(spikes_file, "%h %h %h %h %h %h\n", inference, spikes_layer, spikes_position,
-                {3'b0, spikes_timestep}, spikes_word, spikes_data);
+      for (int n = 0; n < 4; n++)
+        if (spikes_valid[n])
+          $fwrite(spikes_file, "%h %h %h %h %h %h\n", inference, spikes_layer, spikes_position,
+                  {3'b0, spikes_timestep}, spikes_word + 8'(n), spikes_data[n*SPIKE_BITS +: SPIKE_BITS]);
       if (residual_valid)
         $fwrite(residual_file, "%h %h %h %h %h %h\n", inference, residual_layer, residual_position,
                 {3'b0, residual_timestep}, residual_word, residual_data);
@@ -196,7 +234,7 @@ module testbench #(
         end
       end
 
-      idle <= i_fire || o_fire || spikes_valid || residual_valid ? 0 : idle + 1;
+      idle <= i_fire || o_fire || spikes_valid != 0 || residual_valid ? 0 : idle + 1;
       if (received >= words) linger <= linger + 1;
       if (linger == 256 || idle >= watchdog) begin
         $fwrite(outputs_file, "end %0d %0d %0d %0d\n", linger != 256, cycle, sent, received);
@@ -211,6 +249,11 @@ module testbench #(
           $fwrite(file, "residual %0d %0d %0d %0d\n", residual_ram.beats_read,
                   residual_ram.bursts_read, residual_ram.beats_written,
                   residual_ram.bursts_written);
+`endif
+`ifdef MAPS_PORT
+          $fwrite(file, "maps %0d %0d %0d %0d\n", maps_ram.beats_read,
+                  maps_ram.bursts_read, maps_ram.beats_written,
+                  maps_ram.bursts_written);
 `endif
           $fclose(file);
         end

@@ -26,7 +26,7 @@ def random_model(network: NetworkConfig, seed: int = 0, weight_bits: int = 8,
     rng = np.random.default_rng(seed)
     residual = residual or ResidualFormat(12, 4)
     channels = network.in_channels
-    input_format = input_format or InputFormat(6, True, 1 / 32, (0.0,) * channels,
+    input_format = input_format or InputFormat(4, True, 1 / 8, (0.0,) * channels,
                                                (1.0,) * channels)
     limit = 1 << weight_bits - 1
     tensors = {}
