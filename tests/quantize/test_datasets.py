@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data sets, their fixed splits, and pictures of users."""
 
+import gzip
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,8 +58,89 @@ def test_split_is_fixed_disjoint_and_complete() -> None:
     assert not np.array_equal(other.test_images, data.test_images)
 
 
+def write_idx(path: Path, array: np.ndarray) -> None:
+    header = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes()
+    path.write_bytes(gzip.compress(header + array.tobytes(), 1))
+
+
+@pytest.fixture
+def fashion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with four files of a few images each, as if Fashion-MNIST had no more."""
+    monkeypatch.setattr(datasets, "FASHION_PARTS", {"train": 5, "t10k": 3})
+    source = replace(datasets._SOURCES["fashion"], held_out=3)
+    monkeypatch.setitem(datasets._SOURCES, "fashion", source)
+    monkeypatch.setenv(datasets.FASHION_VARIABLE, str(tmp_path))
+    for first, count, part in ((0, 5, "train"), (100, 3, "t10k")):
+        pixels = np.repeat(np.arange(first, first + count, dtype=np.uint8), 784)
+        pixels[-1] = 255
+        write_idx(tmp_path / f"{part}-images-idx3-ubyte.gz", pixels.reshape(count, 28, 28))
+        write_idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", np.arange(count, dtype=np.uint8))
+    return tmp_path
+
+
+def test_fashion_holds_out_the_publishers_test_images(fashion: Path) -> None:
+    data = datasets.load("fashion")
+    assert (data.split["train"], data.split["test"], data.num_classes) == (5, 3, 5)
+    assert data.train_images.shape == (5, 1, 28, 28)
+    assert data.train_images.dtype == np.float32
+    assert (data.train_images[:, 0, 0, 0] * 255).round().tolist() == [0, 1, 2, 3, 4]
+    assert (data.test_images[:, 0, 0, 0] * 255).round().tolist() == [100, 101, 102]
+    assert data.test_images[2, 0, 27, 27] == data.train_images.max() == 1
+    assert data.train_labels.tolist() == [0, 1, 2, 3, 4]
+    assert data.test_labels.tolist() == [0, 1, 2]
+    again = datasets.load("fashion", seed=1)   # nothing is left to chance
+    np.testing.assert_array_equal(again.test_images, data.test_images)
+    raw = datasets.input_format("fashion").quantize(data.test_images)
+    assert raw[:, 0, 0, 0].tolist() == [100, 101, 102]
+
+
+def test_fashion_folder_is_looked_for(fashion: Path, tmp_path: Path,
+                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = tmp_path / "absent"
+    monkeypatch.setenv(datasets.FASHION_VARIABLE, str(absent))
+    with pytest.raises(ValueError, match=r"^FASHION_MNIST must name the folder of the four files "
+                                         r"of Fashion-MNIST, not '\S+absent'$"):
+        datasets.load("fashion")
+    monkeypatch.delenv(datasets.FASHION_VARIABLE)
+    monkeypatch.setattr(datasets, "FASHION_FOLDERS", (absent, fashion))
+    assert len(datasets.load("fashion").train_images) == 5
+    monkeypatch.setattr(datasets, "FASHION_FOLDERS", (absent, absent))
+    with pytest.raises(ValueError, match=r"^Fashion-MNIST must be in \S+absent or \S+absent: `make "
+                                         r"fashion-mnist` puts it there, or FASHION_MNIST names "
+                                         r"its folder$"):
+        datasets.load("fashion")
+
+
+@pytest.mark.parametrize(("damage", "message"), [
+    ("missing", r"must be a gzipped idx file: .*No such file or directory.*"),
+    ("plain", r"must be a gzipped idx file: Not a gzipped file .*"),
+    ("truncated", r"must be a gzipped idx file: .*end-of-stream.*"),
+    ("corrupt", r"must be a gzipped idx file: Error -3 while decompressing .*"),
+    ("short", r"must be an idx file of 3 x 28 x 28 bytes"),
+    ("header", r"must be an idx file of 3 x 28 x 28 bytes"),
+    ("labels", r"must be an idx file of 3 x 28 x 28 bytes"),
+    ("count", r"must be an idx file of 3 x 28 x 28 bytes"),
+])
+def test_bad_fashion_files_are_one_sentence(fashion: Path, damage: str, message: str) -> None:
+    path = fashion / "t10k-images-idx3-ubyte.gz"
+    whole = path.read_bytes()
+    content = gzip.decompress(whole)
+    if damage == "missing":
+        path.unlink()
+    elif damage == "labels":
+        path.write_bytes((fashion / "t10k-labels-idx1-ubyte.gz").read_bytes())
+    elif damage == "count":
+        write_idx(path, np.zeros((4, 28, 28), np.uint8))
+    else:
+        path.write_bytes({
+            "plain": content, "truncated": whole[:-20], "corrupt": whole[:10] + b"\xff" * 40,
+            "short": gzip.compress(content[:-1]), "header": gzip.compress(content[:7])}[damage])
+    with pytest.raises(ValueError, match=rf"^\S+t10k-images-idx3-ubyte\.gz {message}$"):
+        datasets.load("fashion")
+
+
 def test_unknown_dataset() -> None:
-    message = r"^dataset must be one of digits, mnist5k, not 'cifar'$"
+    message = r"^dataset must be one of digits, mnist5k, fashion, not 'cifar'$"
     with pytest.raises(ValueError, match=message):
         datasets.load("cifar")
     with pytest.raises(ValueError, match=message):

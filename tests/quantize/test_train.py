@@ -117,6 +117,11 @@ def test_learning_rate_schedule() -> None:
     assert rates[29] == pytest.approx(0.5)
     assert rates[49] == pytest.approx(0.0)
     assert all(rate > 0 for rate in rates[:49])
+    half = train.Settings(epochs=1, warmup=0.5, learning_rate=1.0)
+    rates = [half.rate(step, 10) for step in range(10)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    assert rates[9] == pytest.approx(0.0)
 
 
 def test_shifted() -> None:
@@ -137,6 +142,7 @@ def test_shifted() -> None:
 @pytest.mark.parametrize(("change", "message"), [
     ({"epochs": 0}, r"^epochs must be at least 1, not 0$"),
     ({"batch_size": 1}, r"^batch_size must be at least 2, not 1$"),
+    ({"warmup": -0.5}, r"^warmup must be a number of at least 0, not -0\.5$"),
     ({"learning_rate": float("nan")}, r"^learning_rate must be a number of at least 0, not nan$"),
     ({"weight_decay": -1.0}, r"^weight_decay must be a number of at least 0, not -1\.0$"),
 ])
