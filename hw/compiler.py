@@ -159,6 +159,8 @@ def _check(model: FixedPointModel, hardware: HardwareConfig, plan: MemoryPlan) -
         if getattr(needed, name) != getattr(hardware, name):
             raise ValueError(f"hardware {name} must be {getattr(needed, name)} for this model, "
                              f"not {getattr(hardware, name)!r}")
+    if model.input.signed and model.input.bits == 1:
+        raise ValueError("input bits must be at least 2 where they are signed, not 1")
     for half in (0, 1):
         short = plan.spike_lines[half] - hardware.spike_lines[half]
         if short > 0:

@@ -18,7 +18,7 @@ from hw.layout import (
     token_sum_width,
 )
 from hw.model import FixedPointModel
-from hw.network import Output
+from hw.network import Kind, Output
 
 # A group of spikes cannot leave the finish pipeline faster than its read-modify-write loops turn.
 MIN_INTERVAL = 4
@@ -34,7 +34,8 @@ class HardwareConfig:
     weight_bits:   of a weight, two's complement
     fraction:      bits of the common current grid below the weights' grid; a layer whose own
                    bias_shift is smaller has bias and thresholds scaled up, which is exact
-    acc_width:     the sum of weights of one group (a position at a timestep or bit plane)
+    acc_width:     the sum of weights of one group (a position at a timestep, with all bit planes of
+                   its samples, or a bit plane of token sums)
     plane_width:   the sum over bit planes, or over all spikes of a spiking head
     current_width: y = (sum << fraction) + bias of layers that feed a LIF or the residual stream
     state_width:   h of the LIF, and its threshold
@@ -261,7 +262,10 @@ def _one_model_widths(model: FixedPointModel, fraction: int) -> dict[str, int]:
     head = model.tensors["head"]
     logit_bias = int(abs(head.bias).max()) << fraction - head.bias_shift
     return {
-        "acc_width": signed_width(max(bound.sum for bound in bounds.values())),
+        # Bit planes of the encoder's samples join in the accumulators.
+        "acc_width": signed_width(max(
+            bounds[layer.name].total if layer.kind is Kind.ENCODER else bounds[layer.name].sum
+            for layer in model.network.layers() if layer.has_weights)),
         "plane_width": signed_width(max(bound.total for bound in bounds.values())),
         "current_width": signed_width(current), "state_width": signed_width(state),
         "param_width": max(signed_width(max(current, threshold)),

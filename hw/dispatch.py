@@ -18,37 +18,57 @@ TAG_BITS = 3
 class Events(data.StructLayout):
     """One cycle of work for the lanes.
 
-    rows:  by bank, the weight row to add; 0 (the all-zero row) where the bank has no event
-    count: events among them
-    close: these events open a new group, the sum before them is complete
+    rows:   by event slot (port of a bank: bank * ports + port), the weight row to add; 0 (the
+            all-zero row) where there is no event
+    count:  events among them
+    close:  these events open a new group, the sum before them is complete
+    shift:  these events open a new bit plane, the sum before them doubles, and changes its sign if
+            `negate`
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
-        banks = hardware.geometry.banks
+        slots = hardware.geometry.slots
         super().__init__({
-            "rows": data.ArrayLayout(unsigned(bits_for(hardware.weight_rows)), banks),
-            "count": unsigned(bits_for(banks)), "close": 1})
+            "rows": data.ArrayLayout(unsigned(bits_for(hardware.weight_rows)), slots),
+            "count": unsigned(bits_for(slots)), "close": 1, "shift": 1, "negate": 1})
 
 
 def find_first(bits):
-    """Index of the lowest set bit (0 if there is none)."""
-    index = Const(0, max(1, (len(bits) - 1).bit_length()))
-    for i in reversed(range(len(bits))):
-        index = Mux(bits[i], i, index)
-    return index[:max(1, (len(bits) - 1).bit_length())]
+    """Index of the lowest set bit (0 if there is none), by a tree of multiplexers."""
+    width = max(1, (len(bits) - 1).bit_length())
+
+    def search(part):
+        """Whether a bit is set, and the index of the first one."""
+        if len(part) == 1:
+            return part, Const(0, 0)
+        half = 1 << (len(part) - 1).bit_length() - 1
+        (low, low_index), (high, high_index) = search(part[:half]), search(part[half:])
+        return low | high, Cat(Mux(low, low_index, high_index)[:(half - 1).bit_length()], ~low)
+
+    found, index = search(bits)
+    return Mux(found, index, 0)[:width]
+
+
+def without_first(bits):
+    """The bits but for the lowest one that is set."""
+    return bits & (bits - 1)[:len(bits)]
 
 
 class Scan(wiring.Component):
-    """One bank: queue of nonzero slices of lines, one event at a time.
+    """One bank: queue of nonzero slices of lines, an event for each port and cycle.
+
+    The first port takes the first event of the slice at hand.  The second one takes its last event,
+    or, if it has only one, the first event of the slice that waits.
 
     Ports: `i` slices {bits, row, first, tag}, LINE_WORDS parts of `slice_bits`; `word_stride` (rows
-    from a word to the next, constant); `tag` of the event that stands ready, `pending` with it;
-    `take` removes it; `row` is its weight row.
-    Throughput one event per cycle, also across slices; latency 2 cycles from `i`.
+    from a word to the next, constant); `tag` of the group at work, whose events go out; `blocked`
+    (the second port is not free); `valid` and `rows` by port; `pending`, `pending_tag` (group of
+    the oldest event that is left).
+    Latency 2 cycles from `i`.
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
-        self._part = hardware.geometry.slice_bits
+        self._part, self._ports = hardware.geometry.slice_bits, hardware.geometry.ports
         self._slice = data.StructLayout({
             "bits": unsigned(LINE_WORDS * self._part),
             "row": unsigned(bits_for(hardware.weight_rows)), "first": 2,
@@ -56,52 +76,71 @@ class Scan(wiring.Component):
         self._depth = hardware.queue_depth
         row = self._slice["row"].shape
         super().__init__({
-            "i": In(stream.Signature(self._slice)), "take": In(1), "word_stride": In(row),
-            "valid": Out(1), "row": Out(row),
-            "ready_tag": Out(TAG_BITS), "pending": Out(1), "pending_tag": Out(TAG_BITS),
+            "i": In(stream.Signature(self._slice)), "word_stride": In(row), "tag": In(TAG_BITS),
+            "blocked": In(1), "valid": Out(self._ports),
+            "rows": Out(data.ArrayLayout(row, self._ports)),
+            "pending": Out(1), "pending_tag": Out(TAG_BITS),
         })
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.queue = queue = SyncFIFO(width=self._slice.size, depth=self._depth)
-        head = data.View(self._slice, queue.r_data)
-        current = Signal(self._slice)
-        rest = current.bits & (current.bits - 1)[:len(current.bits)]
-        # Low bits of the event's index: its channel in the word; above them the word.
-        event = find_first(current.bits)
-        bits = (self._part - 1).bit_length()
-        word = (event[bits:] - current.first)[:2]
-        stride = self.word_stride
-        offset = Array([0, stride, stride << 1, (stride << 1) + stride])[word]
+        head, current = data.View(self._slice, queue.r_data), Signal(self._slice)
+        present = current.bits != 0
         m.d.comb += [
             queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid),
             self.i.ready.eq(queue.w_rdy),
-            self.row.eq(current.row + offset + event[:bits]),
-            self.ready_tag.eq(current.tag),
             # A slice that only waits in the queue is pending work of its group, too.
-            self.pending.eq(self.valid | queue.r_rdy),
-            self.pending_tag.eq(Mux(self.valid, current.tag, head.tag)),
-            queue.r_en.eq(~self.valid | (self.take & (rest == 0))),
+            self.pending.eq(present | queue.r_rdy),
+            self.pending_tag.eq(Mux(present, current.tag, head.tag)),
         ]
-        with m.If(self.take):
-            m.d.sync += current.bits.eq(rest)
-        with m.If(queue.r_en):
-            m.d.sync += [self.valid.eq(queue.r_rdy), current.eq(head)]
+        take = present & (current.tag == self.tag)
+        rest, next_bits = Signal.like(current.bits), Signal.like(current.bits)
+        m.d.comb += [self.valid[0].eq(take), rest.eq(without_first(current.bits)),
+                     self.rows[0].eq(self._row(current, find_first(current.bits))),
+                     next_bits.eq(Mux(take, rest, current.bits))]
+        arriving = head.bits
+        if self._ports == 2:
+            single, second = rest == 0, Signal()
+            backwards = current.bits[::-1]
+            last = (len(current.bits) - 1 - find_first(backwards))[:len(find_first(backwards))]
+            ahead = queue.r_rdy & (head.tag == self.tag)
+            m.d.comb += [
+                second.eq(take & ~self.blocked & (~single | ahead)), self.valid[1].eq(second),
+                self.rows[1].eq(Mux(single, self._row(head, find_first(head.bits)),
+                                    self._row(current, last))),
+            ]
+            with m.If(second & ~single):
+                m.d.comb += next_bits.eq(rest & without_first(backwards)[::-1])
+            arriving = Mux(second & single, without_first(head.bits), head.bits)
+        m.d.sync += current.bits.eq(next_bits)
+        with m.If(next_bits == 0):
+            m.d.comb += queue.r_en.eq(1)
+            m.d.sync += [current.eq(head), current.bits.eq(Mux(queue.r_rdy, arriving, 0))]
         return m
+
+    def _row(self, at, event):
+        """Weight row of an event of a slice."""
+        # Low bits of the event's index: its channel in the word; above them the word.
+        bits = (self._part - 1).bit_length()
+        word, stride = (event[bits:] - at.first)[:2], self.word_stride
+        return at.row + Array([0, stride, stride << 1, (stride << 1) + stride])[word] + event[:bits]
 
 
 class Dispatch(wiring.Component):
-    """Feed the lanes with up to one event per bank and cycle, never mixing two groups.
+    """Feed the lanes with one event for each port of each bank and cycle, never mixing two groups.
 
     Channel c of a word belongs to bank c % banks.  A bank that has finished its part of a group
     waits for the others; the group closes in the cycle in which the next one's events issue, so a
     change of group costs nothing unless the group had no event at all (one cycle).  Groups close at
     least `interval` cycles apart (`last_interval` after a group of the last plane), the time that
-    the finish pipeline needs.
+    the finish pipeline needs.  With `samples` the bit planes of a sum join in the lanes: only its
+    last one closes, the others shift, as soon as they can.
 
-    Throughput: banks events per cycle.  Latency from `i` to `o`: 3 cycles.
+    Throughput: `slots` events per cycle.  Latency from `i` to `o`: 3 cycles.
     Ports: `instruction`, `i` (lines of `Gather`), `o` (one `Events` each cycle; zero rows, count
-    and close when there is nothing to do); with a spilled residual stream `permit` (the finish
+    and close when there is nothing to do); with streamed weights `loading` (by bank: its second
+    port writes in the next cycle); with a spilled residual stream `permit` (the finish
     pipeline can take the group), `last_tile` (that it is in), `closed` (pulse: it was taken).
     """
 
@@ -111,7 +150,8 @@ class Dispatch(wiring.Component):
             "instruction": In(Instruction(hardware)),
             "i": In(stream.Signature(EventLine(hardware))),
             "o": Out(stream.Signature(Events(hardware), always_valid=True, always_ready=True)),
-        } | ({"permit": In(1), "last_tile": Out(1), "closed": Out(1)}
+        } | ({"loading": In(hardware.geometry.banks)} if hardware.streamed else {})
+          | ({"permit": In(1), "last_tile": Out(1), "closed": Out(1)}
              if hardware.spills_residual else {}))
 
     def elaborate(self, platform):
@@ -145,28 +185,37 @@ class Dispatch(wiring.Component):
         # Close the group when gather has left it and no bank holds any of it.
         interval, plane = Signal(ins.interval.shape()), Signal(ins.planes.shape())
         unfinished = Cat(scan.pending & (scan.pending_tag == tag) for scan in scans).any()
-        close = Signal()
+        last_plane = plane == (ins.planes - 1)[:len(plane)]
+        shifts = ins.samples & ~last_plane
+        complete, close = Signal(), Signal()
         permit = self.permit if spills else 1
-        m.d.comb += close.eq((in_tag != tag) & ~unfinished & (interval == 0) & permit)
+        m.d.comb += [complete.eq((in_tag != tag) & ~unfinished
+                                 & (shifts | ((interval == 0) & permit))),
+                     close.eq(complete & ~shifts)]
         if spills:
             marks = Signal(1 << TAG_BITS)   # by group number
             with m.If(self.i.valid & self.i.ready & self.i.payload.last):
                 m.d.sync += marks.bit_select(in_tag, 1).eq(self.i.payload.last_tile)
             m.d.comb += [self.last_tile.eq(marks.bit_select(tag, 1)), self.closed.eq(close)]
-        now = (tag + close)[:TAG_BITS]
+        now = (tag + complete)[:TAG_BITS]
         m.d.sync += tag.eq(now)
-        last_plane = plane == (ins.planes - 1)[:len(plane)]
+        with m.If(complete):
+            m.d.sync += plane.eq(Mux(last_plane, 0, plane + 1))
         with m.If(close):
-            m.d.sync += [plane.eq(Mux(last_plane, 0, plane + 1)),
-                         interval.eq(Mux(last_plane, ins.last_interval, ins.interval) - 1)]
+            m.d.sync += interval.eq(Mux(last_plane, ins.last_interval, ins.interval) - 1)
         with m.Elif(interval != 0):
             m.d.sync += interval.eq(interval - 1)
 
         # Events of the current group out.
-        take = [scan.valid & (scan.ready_tag == now) for scan in scans]
-        m.d.sync += [self.o.payload.close.eq(close),
-                     self.o.payload.count.eq(sum(take))]
-        for e, scan in enumerate(scans):
-            m.d.comb += scan.take.eq(take[e])
-            m.d.sync += self.o.payload.rows[e].eq(Mux(take[e], scan.row, 0))
+        valid = Cat(scan.valid for scan in scans)
+        rows = [row for scan in scans for row in scan.rows]
+        m.d.sync += [self.o.payload.close.eq(close), self.o.payload.shift.eq(complete & shifts),
+                     self.o.payload.negate.eq(ins.signed_input & (plane == 0)),
+                     self.o.payload.count.eq(sum(valid))]
+        for bank, scan in enumerate(scans):
+            m.d.comb += scan.tag.eq(now)
+            if self._hardware.streamed:
+                m.d.comb += scan.blocked.eq(self.loading[bank])
+        for slot, row in enumerate(rows):
+            m.d.sync += self.o.payload.rows[slot].eq(Mux(valid[slot], row, 0))
         return m

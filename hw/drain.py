@@ -113,7 +113,8 @@ class Drain(wiring.Component):
         active, repeating, again = Signal(), Signal(), Signal()
         tile_last = tile == (ins.tiles - 1)[:len(tile)]
         beats = Mux(tile_last, ins.last_beats, geometry.beats)
-        plane_last = plane == (ins.planes - 1)[:len(plane)]
+        # The planes of samples have joined in the lanes.
+        plane_last = ins.samples | (plane == (ins.planes - 1)[:len(plane)])
         timestep_last = timestep == (ins.timesteps - 1)[:len(timestep)]
         x_last, y_last = x == (ins.width - 1)[:len(x)], y == (ins.height - 1)[:len(y)]
         position_last = x_last & y_last
@@ -134,7 +135,7 @@ class Drain(wiring.Component):
                          else ins.param_base + channel_beat + beat),
             tag.fresh.eq(Mux(ins.accumulate, group_first, plane == 0)),
             tag.hold.eq(again),
-            tag.subtract.eq(ins.signed_input & (plane == 0)),
+            tag.subtract.eq(ins.signed_input & ~ins.samples & (plane == 0)),
             tag.emit.eq(sum_last),
             tag.first_timestep.eq(timestep == 0), tag.first_token.eq(group_first),
             tag.residual.eq(residual + beat),

@@ -49,9 +49,9 @@ class Instruction(data.StructLayout):
 
     Source of a layer (`CONV`: gather, `ATTENTION`: q, k, v), as `hw.layout.SpikeMap` says:
       source_half, source_base, source_rows (on chip), row_stride, column_stride, step_lines,
-      blocks, block_stride, last_lines (of the last block), last_mask (words of a position's last line that exist), steps; height,
-      width of the grid; kernel3: 3x3, the map is a GRID, else 1x1 on a TOKEN map; samples: a word
-      holds multi-bit samples, which are read plane by plane.
+      blocks, block_stride, last_lines (of the last block), last_mask (words of a position's last
+      line that exist), steps; height, width of the grid; kernel3: 3x3, the map is a GRID, else 1x1
+      on a TOKEN map; samples: a word holds multi-bit samples, which are read plane by plane.
       For attention source_base is q, and key_base, value_base are k, v.
     Weights: weight_base, tile_stride, and rows from a kernel row to the next (row_tap_stride), from
       a line to the next (line_stride) and from a word of a line to the next (word_stride).

@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 
-from amaranth import Module, Mux, Signal, signed, unsigned
+from amaranth import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -35,61 +35,74 @@ def weight_write(hardware: HardwareConfig) -> RowWrite:
 class WeightBanks(wiring.Component):
     """One memory per bank: a row holds the weights of one input channel and tap for every lane.
 
-    Row 0 is zero, so a bank without an event needs no gate in front of the adders.
+    Row 0 is zero, so a port without an event needs no gate in front of the adders.
     Latency 1 cycle.  `images[bank]` is a list of rows, lane 0 in the low bits; with streamed
-    weights there is none, and rows are written through `load`.
+    weights there is none, and rows are written through `load`.  Block RAM has two ports in all: a
+    bank that reads two rows writes through its second port, whose row is then not read.
     """
 
     def __init__(self, hardware: HardwareConfig, images: Sequence[Sequence[int]]) -> None:
         self._hardware, self._images = hardware, images
-        banks = hardware.geometry.banks
         self._row = unsigned(hardware.geometry.lanes * hardware.weight_bits)
         super().__init__({
             "rows": In(Events(hardware)["rows"].shape),
-            "weights": Out(data.ArrayLayout(self._row, banks)),
+            "weights": Out(data.ArrayLayout(self._row, hardware.geometry.slots)),
         } | ({"load": In(weight_write(hardware))} if hardware.streamed else {}))
 
     def elaborate(self, platform):
         m = Module()
-        images = self._images or [[]] * self._hardware.geometry.banks
+        geometry = self._hardware.geometry
+        images = self._images or [[]] * geometry.banks
         for bank, image in enumerate(images):
             memory = Memory(shape=self._row, depth=self._hardware.weight_rows, init=image)
             m.submodules[f"bank{bank}"] = memory
-            port = memory.read_port()
-            if self._hardware.streamed:
-                write = memory.write_port()
+            write = memory.write_port() if self._hardware.streamed else None
+            if write is not None:
                 m.d.comb += [write.en.eq(self.load.en & (self.load.select == bank)),
                              write.addr.eq(self.load.address), write.data.eq(self.load.data)]
-            m.d.comb += [port.addr.eq(self.rows[bank]), self.weights[bank].eq(port.data)]
+            for port in range(geometry.ports):
+                read, slot = memory.read_port(), bank * geometry.ports + port
+                m.d.comb += [read.addr.eq(self.rows[slot]), self.weights[slot].eq(read.data)]
+                if write is not None and port == 1:
+                    shared = Signal.like(read.addr)
+                    m.d.comb += [shared.eq(Mux(write.en, self.load.address, self.rows[slot])),
+                                 read.addr.eq(shared), write.addr.eq(shared)]
         return m
 
 
 class Lane(wiring.Component):
-    """acc = (0 if close else acc) + sum of the banks' weights; `sum` keeps the sum before `close`.
+    """acc = base + sum of the ports' weights, where base is 0 with `close`, else acc, with `shift`
+    2 acc, with `negate` besides -2 acc; `sum` keeps the sum before `close`.
 
-    Latency: weights reach acc in 2 cycles; `close` comes one cycle after the weights that open the
-    new group, and `sum` holds the old group's sum from the next cycle on.
+    Latency: weights reach acc in 2 cycles; the controls come one cycle after the weights that open
+    the new group or bit plane, and `sum` holds the old group's sum from the next cycle on.
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
         self._hardware = hardware
         super().__init__({
             "weights": In(data.ArrayLayout(signed(hardware.weight_bits),
-                                           hardware.geometry.banks)),
-            "close": In(1), "sum": Out(signed(hardware.acc_width)),
+                                           hardware.geometry.slots)),
+            "close": In(1), "shift": In(1), "negate": In(1), "sum": Out(signed(hardware.acc_width)),
         })
 
     def elaborate(self, platform):
         m = Module()
+        width = self._hardware.acc_width
         tree = Signal(signed(self._hardware.weight_bits
-                             + (self._hardware.geometry.banks - 1).bit_length()))
-        acc = Signal(signed(self._hardware.acc_width))
+                             + (self._hardware.geometry.slots - 1).bit_length()))
+        acc = Signal(signed(width))
         terms = list(self.weights)
         while len(terms) > 1:   # a balanced tree, half as many terms each round
             terms = [left + right for left, right in zip(terms[::2], terms[1::2], strict=False)] \
                 + terms[len(terms) & ~1:]
         m.d.sync += tree.eq(terms[0])
-        m.d.sync += acc.eq(tree + Mux(self.close, 0, acc))
+        # -2 acc = ~(2 acc) + 1, and the carry comes from a bit below: one adder does it all.
+        negate = self.shift & self.negate
+        doubled = (acc << 1)[:width] ^ negate.replicate(width)
+        base = Mux(self.close, 0, Mux(self.shift, doubled, acc.as_unsigned()))
+        total = Cat(1, tree).as_signed() + Cat(negate, base).as_signed()
+        m.d.sync += acc.eq(total >> 1)
         with m.If(self.close):
             m.d.sync += self.sum.eq(acc)
         return m
@@ -100,6 +113,7 @@ class LaneArray(wiring.Component):
 
     Throughput: one `Events` per cycle.  Latency 4 cycles from the `close` that ends a group to `o`,
     which is valid for one cycle; its sums stay until the next one.
+    Ports: `i`, `o`; with streamed weights `load`, `loading` (by bank: it writes in the next cycle).
     """
 
     def __init__(self, hardware: HardwareConfig, images: Sequence[Sequence[int]]) -> None:
@@ -107,7 +121,8 @@ class LaneArray(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(Events(hardware), always_valid=True, always_ready=True)),
             "o": Out(stream.Signature(Sums(hardware), always_ready=True)),
-        } | ({"load": In(weight_write(hardware))} if hardware.streamed else {}))
+        } | ({"load": In(weight_write(hardware)), "loading": Out(hardware.geometry.banks)}
+             if hardware.streamed else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -115,26 +130,31 @@ class LaneArray(wiring.Component):
         m.submodules.banks = banks = WeightBanks(hardware, self._images)
         m.d.comb += banks.rows.eq(self.i.payload.rows)
         if hardware.streamed:
-            wiring.connect(m, wiring.flipped(self.load), banks.load)
+            # Written one cycle late, so that the events of that cycle can know: `loading`.
+            m.d.sync += [Value.cast(getattr(banks.load, name)).eq(getattr(self.load, name))
+                         for name in banks.load.signature.members]
+            m.d.comb += self.loading.eq(Mux(self.load.en, 1 << self.load.select, 0))
 
-        # close and count travel beside their weights: memory, adder tree, accumulator.
-        s1_close, s2_close = Signal(), Signal()
+        # Controls and count travel beside their weights: memory, adder tree, accumulator.
+        controls = data.StructLayout({"close": 1, "shift": 1, "negate": 1})
+        s1, s2 = Signal(controls), Signal(controls)
         s1_count, s2_count = (Signal.like(self.i.payload.count, name=f"s{n}_count") for n in (1, 2))
         events = Signal(EVENT_COUNT_BITS)
         m.d.sync += [
-            s1_close.eq(self.i.payload.close), s1_count.eq(self.i.payload.count),
-            s2_close.eq(s1_close), s2_count.eq(s1_count),
-            events.eq(Mux(s2_close, 0, events) + s2_count),
-            self.o.valid.eq(s2_close),
+            *(s1[name].eq(self.i.payload[name]) for name in ("close", "shift", "negate")),
+            s2.eq(s1), s1_count.eq(self.i.payload.count), s2_count.eq(s1_count),
+            events.eq(Mux(s2.close, 0, events) + s2_count),
+            self.o.valid.eq(s2.close),
         ]
-        with m.If(s2_close):
+        with m.If(s2.close):
             m.d.sync += self.o.payload.events.eq(events)
 
         bits = hardware.weight_bits
         for n in range(hardware.geometry.lanes):
             m.submodules[f"lane{n}"] = lane = Lane(hardware)
-            m.d.comb += [lane.close.eq(s2_close), self.o.payload.sums[n].eq(lane.sum)]
-            for bank in range(hardware.geometry.banks):
-                m.d.comb += lane.weights[bank].eq(
-                    banks.weights[bank][n * bits:(n + 1) * bits].as_signed())
+            m.d.comb += [lane.close.eq(s2.close), lane.shift.eq(s2.shift),
+                         lane.negate.eq(s2.negate), self.o.payload.sums[n].eq(lane.sum)]
+            for slot in range(hardware.geometry.slots):
+                m.d.comb += lane.weights[slot].eq(
+                    banks.weights[slot][n * bits:(n + 1) * bits].as_signed())
         return m

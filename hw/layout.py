@@ -24,7 +24,7 @@ from math import ceil
 from hw.network import Kind, Layer, NetworkConfig, Output
 
 # What the commands build unless told otherwise: the shipped network on the smallest Arty A7.
-DEFAULT_LANES, DEFAULT_BANKS = 32, 4
+DEFAULT_LANES, DEFAULT_BANKS = 32, 2
 
 LINE_WORDS = 4          # words of a line: the banks of a half
 # Rows of a windowed map that are on chip: a 3x3 convolution reads three while the next one comes, a
@@ -37,10 +37,11 @@ class Geometry:
     """The parallel slots of the engine.
 
     lanes:       output channels that accumulate at once (a tile)
-    banks:       events (input spikes) that a lane adds per cycle; the weights of input channel c
-                 are in bank c % banks
+    banks:       memories of weights; those of input channel c are in bank c % banks
     spike_word:  channels of one word of spike memory; a line has LINE_WORDS of them
     neurons:     lanes that the finish pipeline takes per cycle
+    ports:       rows that a bank reads per cycle, 1 or 2: as many events (input spikes) of its
+                 channels are added
 
     Raises ValueError, one sentence, where they do not nest.
     """
@@ -49,12 +50,15 @@ class Geometry:
     banks: int
     spike_word: int
     neurons: int
+    ports: int = 2
 
     def __post_init__(self) -> None:
         for name in ("lanes", "banks", "spike_word", "neurons"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be a positive integer, not {value!r}")
+        if self.ports not in (1, 2):
+            raise ValueError(f"ports must be 1 or 2, not {self.ports!r}")
         if self.spike_word & (self.spike_word - 1):
             raise ValueError(f"spike_word must be a power of two, not {self.spike_word!r}")
         if self.lanes % self.spike_word:
@@ -67,7 +71,8 @@ class Geometry:
 
     @classmethod
     def for_lanes(cls, lanes: int, banks: int = DEFAULT_BANKS, spike_word: int | None = None,
-                  neurons: int | None = None, least_word: int = 1) -> "Geometry":
+                  neurons: int | None = None, least_word: int = 1,
+                  ports: int = 2) -> "Geometry":
         """Choose words of half the lanes, 64 channels at most, and a finish pipeline of at least 8
         lanes that drains all lanes in 8 beats.
 
@@ -82,7 +87,12 @@ class Geometry:
             spike_word = min(largest, 1 << (wanted - 1).bit_length())
         if neurons is None:
             neurons = min(spike_word, max(8, 1 << (lanes // 8).bit_length() - 1))
-        return cls(lanes, banks, spike_word, neurons)
+        return cls(lanes, banks, spike_word, neurons, ports)
+
+    @property
+    def slots(self) -> int:
+        """Events that a lane adds per cycle."""
+        return self.banks * self.ports
 
     @property
     def beats(self) -> int:
