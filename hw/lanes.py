@@ -38,7 +38,8 @@ class WeightBanks(wiring.Component):
     Row 0 is zero, so a port without an event needs no gate in front of the adders.
     Latency 1 cycle.  `images[bank]` is a list of rows, lane 0 in the low bits; with streamed
     weights there is none, and rows are written through `load`.  Block RAM has two ports in all: a
-    bank that reads two rows writes through its second port, whose row is then not read.
+    bank that reads two rows writes through its second port, which then reads nothing that counts:
+    `wrote` tells, by bank, beside the weights.
     """
 
     def __init__(self, hardware: HardwareConfig, images: Sequence[Sequence[int]]) -> None:
@@ -47,6 +48,7 @@ class WeightBanks(wiring.Component):
         super().__init__({
             "rows": In(Events(hardware)["rows"].shape),
             "weights": Out(data.ArrayLayout(self._row, hardware.geometry.slots)),
+            "wrote": Out(hardware.geometry.banks),
         } | ({"load": In(weight_write(hardware))} if hardware.streamed else {}))
 
     def elaborate(self, platform):
@@ -67,6 +69,7 @@ class WeightBanks(wiring.Component):
                     shared = Signal.like(read.addr)
                     m.d.comb += [shared.eq(Mux(write.en, self.load.address, self.rows[slot])),
                                  read.addr.eq(shared), write.addr.eq(shared)]
+                    m.d.sync += self.wrote[bank].eq(write.en)
         return m
 
 
@@ -83,6 +86,7 @@ class Lane(wiring.Component):
         super().__init__({
             "weights": In(data.ArrayLayout(signed(hardware.weight_bits),
                                            hardware.geometry.slots)),
+            "wrote": In(hardware.geometry.banks),
             "close": In(1), "shift": In(1), "negate": In(1), "sum": Out(signed(hardware.acc_width)),
         })
 
@@ -92,7 +96,10 @@ class Lane(wiring.Component):
         tree = Signal(signed(self._hardware.weight_bits
                              + (self._hardware.geometry.slots - 1).bit_length()))
         acc = Signal(signed(width))
-        terms = list(self.weights)
+        # The gate goes into the adder that joins the two ports of a bank, which has room for it.
+        ports = self._hardware.geometry.ports
+        terms = [Mux(self.wrote[slot // ports], 0, weight) if slot % ports else weight
+                 for slot, weight in enumerate(self.weights)]
         while len(terms) > 1:   # a balanced tree, half as many terms each round
             terms = [left + right for left, right in zip(terms[::2], terms[1::2], strict=False)] \
                 + terms[len(terms) & ~1:]
@@ -152,7 +159,8 @@ class LaneArray(wiring.Component):
         bits = hardware.weight_bits
         for n in range(hardware.geometry.lanes):
             m.submodules[f"lane{n}"] = lane = Lane(hardware)
-            m.d.comb += [lane.close.eq(s2.close), lane.shift.eq(s2.shift),
+            m.d.comb += [lane.wrote.eq(banks.wrote), lane.close.eq(s2.close),
+                         lane.shift.eq(s2.shift),
                          lane.negate.eq(s2.negate), self.o.payload.sums[n].eq(lane.sum)]
             for slot in range(hardware.geometry.slots):
                 m.d.comb += lane.weights[slot].eq(
