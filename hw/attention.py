@@ -290,7 +290,8 @@ class Attention(wiring.Component):
             m.d.comb += [lif.step.eq(s2.valid), lif.first.eq(s2.timestep == 0)]
         spikes = Cat(lif.spikes for lif in lifs)
         m.d.comb += [
-            self.write.half.eq(ins.target_half), self.write.address.eq(address),
+            self.write.half.eq(ins.target_half),
+            *(each.eq(address) for each in self.write.addresses),
             self.write.en.eq(Mux(s3.valid, mine, 0)),
             *(self.write.data[n].eq(spikes.word_select(n % words, hardware.geometry.spike_word))
               for n in range(LINE_WORDS)),

@@ -9,7 +9,7 @@ import numpy as np
 
 from hw.accelerator import Images
 from hw.axi import block_bytes
-from hw.config import MIN_INTERVAL, POOL_WINDOWS, HardwareConfig, model_widths
+from hw.config import MIN_INTERVAL, POOL_ROWS, HardwareConfig, model_widths
 from hw.current import Param, ParamRow
 from hw.drain import repeat_interval
 from hw.isa import Emit, Instruction, Op
@@ -296,7 +296,7 @@ def _convolution(model: FixedPointModel, hardware: HardwareConfig, memory: Memor
     beats = geometry.beats if plan.tiles > 1 else plan.last_beats
     interval = max(beats, MIN_INTERVAL)
     if layer.pool:
-        interval = max(interval, POOL_WINDOWS * beats * geometry.neurons // geometry.spike_word)
+        interval = max(interval, POOL_ROWS * beats * geometry.neurons // geometry.spike_word)
     grid = source.arrangement is Arrangement.GRID
     values = {
         "op": Op.CONV, "layer": plan.index, "report": 1, **_source(source, hardware, places),

@@ -22,8 +22,8 @@ from hw.network import Kind, Output
 
 # A group of spikes cannot leave the finish pipeline faster than its read-modify-write loops turn.
 MIN_INTERVAL = 4
-# A pooled position lies in up to four windows, and each takes one cycle of the pool unit.
-POOL_WINDOWS = 4
+# A pooled position lies in windows of up to two rows, and each takes one cycle of the pool unit.
+POOL_ROWS = 2
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pack: beats of spikes to words.  Pool: words to spike memory, through the max-pool if asked."""
 
-from amaranth import Array, Cat, Module, Mux, Signal, unsigned
+from amaranth import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
@@ -11,7 +11,7 @@ from hw.drain import Tag
 from hw.isa import Instruction
 from hw.layout import LINE_WORDS
 from hw.lif import FireBeat
-from hw.spike_memory import SpikeRead, SpikeWrite, write_word
+from hw.spike_memory import SpikeRead, SpikeWrite
 
 
 class SpikeWord(data.StructLayout):
@@ -61,7 +61,7 @@ class Pool(wiring.Component):
     and to the right.  The first position of a window writes it, the others read, OR and write, so
     no memory needs clearing.
 
-    Throughput one word per cycle, with `pool` one window per cycle.  Windows of one word are never
+    Throughput one word per cycle, with `pool` one row of windows per cycle.  A window is never
     visited twice within 2 cycles, so that a read sees the write before it.
     Ports: `instruction`, `i`, `read`, `write`, `idle`, `row_done` (pulse: a row of the target is
     complete in memory).
@@ -86,37 +86,37 @@ class Pool(wiring.Component):
         word = data.View(layout, queue.r_data)
         m.d.comb += [queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid & ins.fire)]
 
-        # The windows of the word, left to right, top to bottom.
-        right, below = Signal(), Signal()
-        more_right, more_below = word.tag.column & ~right, word.tag.row & ~below
-        m.d.comb += queue.r_en.eq(~more_right & ~more_below)
+        # The row of windows that the position is at home in, then the one below.
+        below = Signal()
+        more = word.tag.row & ~below
+        m.d.comb += queue.r_en.eq(~more)
         with m.If(queue.r_rdy):
-            m.d.sync += right.eq(more_right)
-            with m.If(~more_right):
-                m.d.sync += below.eq(more_below)
-        # The column to the right is in the next bank, from the last one in the lines that follow.
-        bank, address = Signal(2), Signal.like(word.tag.target)
-        beyond = right & (word.tag.bank == LINE_WORDS - 1)
+            m.d.sync += below.eq(more)
         row = Mux(word.tag.around, ins.target_row - ins.target_size, ins.target_row)
-        m.d.comb += [
-            bank.eq(word.tag.bank + right),
-            address.eq(word.tag.target + Mux(beyond, ins.target_column, 0) + Mux(below, row, 0)),
-            self.read.en.eq(queue.r_rdy & ins.pool), self.read.half.eq(ins.target_half),
-            *(each.eq(address) for each in self.read.addresses),
-        ]
+        address = Signal.like(word.tag.target)
+        m.d.comb += [address.eq(word.tag.target + Mux(below, row, 0)),
+                     self.read.en.eq(queue.r_rdy & ins.pool), self.read.half.eq(ins.target_half)]
 
-        s1_valid, s1_first, s1_done = Signal(), Signal(), Signal()
-        s1_address, s1_spikes, s1_bank = (Signal.like(address), Signal.like(word.spikes),
-                                          Signal.like(bank))
-        first = (right | word.tag.left) & (below | word.tag.top)
-        m.d.sync += [s1_valid.eq(queue.r_rdy), s1_first.eq(first | ~ins.pool),
-                     s1_address.eq(address), s1_spikes.eq(word.spikes), s1_bank.eq(bank),
-                     s1_done.eq(queue.r_rdy & queue.r_en & word.tag.row_end)]
-        old = Array(self.read.data)[s1_bank]
+        # The window's own column, and the one to the right in the next bank: from the last bank on
+        # in the lines that follow.
+        s1_en, s1_first, s1_done = Signal(LINE_WORDS), Signal(LINE_WORDS), Signal()
+        s1_spikes, s1_addresses = (Signal.like(word.spikes),
+                                   Signal.like(Value.cast(self.read.addresses)))
+        top = below | word.tag.top
+        for bank in range(LINE_WORDS):
+            home = word.tag.bank == bank
+            right = word.tag.column & (word.tag.bank == (bank - 1) % LINE_WORDS)
+            beyond = ins.target_column if bank == 0 else 0
+            m.d.comb += self.read.addresses[bank].eq(address + Mux(home, 0, beyond))
+            m.d.sync += [s1_en[bank].eq(queue.r_rdy & (home | right)),
+                         s1_first[bank].eq(~ins.pool | (top & (right | word.tag.left)))]
+        m.d.sync += [s1_addresses.eq(self.read.addresses), s1_spikes.eq(word.spikes),
+                     s1_done.eq(queue.r_rdy & ~more & word.tag.row_end)]
         m.d.comb += [
-            *write_word(self.write, ins.target_half, s1_address,
-                        s1_spikes | Mux(s1_first, 0, old)),
-            self.write.en.eq(Mux(s1_valid, 1 << s1_bank, 0)),
-            self.idle.eq(~queue.r_rdy & ~s1_valid), self.row_done.eq(s1_done),
+            self.write.half.eq(ins.target_half), self.write.en.eq(s1_en),
+            Value.cast(self.write.addresses).eq(s1_addresses),
+            *(self.write.data[bank].eq(s1_spikes | Mux(s1_first[bank], 0, self.read.data[bank]))
+              for bank in range(LINE_WORDS)),
+            self.idle.eq(~queue.r_rdy & (s1_en == 0)), self.row_done.eq(s1_done),
         ]
         return m

@@ -31,18 +31,20 @@ class SpikeRead(wiring.Signature):
 
 
 class SpikeWrite(wiring.Signature):
-    """Write port of a client: the banks that `en` names, all at one address."""
+    """Write port of a client: the banks that `en` names, each at an address of its own."""
 
     def __init__(self, hardware: HardwareConfig) -> None:
         super().__init__({
-            "en": Out(LINE_WORDS), "half": Out(1), "address": Out(line_address(hardware)),
+            "en": Out(LINE_WORDS), "half": Out(1),
+            "addresses": Out(data.ArrayLayout(line_address(hardware), LINE_WORDS)),
             "data": Out(data.ArrayLayout(unsigned(hardware.geometry.spike_word), LINE_WORDS)),
         })
 
 
 def write_word(port, half, address, word):
     """Assignments that offer a word to all banks of a line; `en` takes it for one of them."""
-    return [port.half.eq(half), port.address.eq(address), *(each.eq(word) for each in port.data)]
+    return [port.half.eq(half), *(each.eq(address) for each in port.addresses),
+            *(each.eq(word) for each in port.data)]
 
 
 class SpikeMemory(wiring.Component):
@@ -78,7 +80,8 @@ class SpikeMemory(wiring.Component):
                         m.d.comb += [read.en.eq(1), read.addr.eq(port.addresses[bank])]
                 for port in reversed(writers):
                     with m.If(port.en.any() & (port.half == half)):
-                        m.d.comb += [write.en.eq(port.en[bank]), write.addr.eq(port.address),
+                        m.d.comb += [write.en.eq(port.en[bank]),
+                                     write.addr.eq(port.addresses[bank]),
                                      write.data.eq(port.data[bank])]
         for port in readers:
             half = Signal(name="half_q")

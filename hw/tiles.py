@@ -27,7 +27,7 @@ from hw.axi import BURST
 
 MAGIC = 0x314C5053   # "SPL1"
 # Tiles whose parameters are on chip at once; also the most that are ahead of the finish pipeline.
-PARAM_SLOTS = 4
+PARAM_SLOTS = 8
 TILE_COUNT_BITS = 16
 
 

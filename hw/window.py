@@ -55,7 +55,8 @@ class RowLoader(wiring.Component):
         m.d.comb += [
             self.row_here.eq(loaded != taken),
             reader.address.eq(self.address + place), reader.beats.eq(ins.source_beats),
-            self.write.half.eq(ins.source_half), self.write.address.eq(target),
+            self.write.half.eq(ins.source_half),
+            *(address.eq(target) for address in self.write.addresses),
             self.write.data.eq(join.o.payload),
         ]
         m.d.sync += taken.eq(taken + self.take_row)
