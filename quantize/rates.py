@@ -72,7 +72,7 @@ def target_rates(network: NetworkConfig) -> dict[str, float]:
 def pooled_rates(network: NetworkConfig) -> dict[str, float]:
     """What tokenizer convolutions read behind a max-pool, by `Layer.lif` of the LIF before it.
 
-    Only where this network pools as 8-512 does: for comparison, not a target.
+    Only where this network pools as 8-512 does.
     """
     rows = measured()
     return {f"{name}_lif": rows[row].rate for i, (name, row) in enumerate(_TOKENIZER_INPUT.items())

@@ -2,13 +2,16 @@
 """A network that behaves like a trained one: `python -m quantize.synthesize NAME`.
 
 Writes a float checkpoint and its fixed-point model directory.  Weights are random, firing rates are
-those of a trained network on real pictures (`quantize.tuning`, `quantize.photos`).  What is
-measured on such a network says nothing about accuracy: none is computed, and checkpoint and
-manifest carry the entry `synthetic` in their provenance.
+those of a trained network on real pictures (`quantize.tuning`, `quantize.photos`).  The pictures
+that it was tuned on travel with it, so that what is measured on them has these rates.  It says
+nothing about accuracy: none is computed, and checkpoint and manifest carry the entry `synthetic`
+in their provenance.
 """
 
 import argparse
+import os
 import sys
+import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -29,11 +32,9 @@ from quantize.options import event_format, image_format
 from quantize.spikingformer import predict
 
 OUT = Path("build/synthetic")
-# Mean and standard deviation in the published training scripts.
-CIFAR = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 EVENT_BITS = 4      # simulated counts are below 16; every bit more is one more plane to scan
 LARGE = 64          # pixels: above, fewer images give as many statistics
+TOLERANCE = 0.02    # of a firing rate, relative
 LABELS = "answers of the float network"
 
 
@@ -41,40 +42,36 @@ def input_format(network: NetworkConfig) -> InputFormat:
     """Encoder integers: normalized RGB in 8 signed bits, or the event counts themselves."""
     if not network.static_input:
         return event_format(network.in_channels, EVENT_BITS)
-    return image_format(*(IMAGENET if network.image_height > LARGE else CIFAR))
-
-
-def model_inputs(network: NetworkConfig, calibration: int, samples: int, seed: int,
-                 ) -> tuple[np.ndarray, np.ndarray]:
-    """Different parts of the same photographs: for calibration, and to travel with the model."""
-    inputs = photos.inputs(network, calibration + samples, seed)
-    return inputs[:calibration], inputs[calibration:]
+    dataset = "ImageNet-1K" if network.image_height > LARGE else "CIFAR10"
+    return image_format(*models.NORMALIZATION[dataset])
 
 
 def make_checkpoint(network: NetworkConfig, seed: int, images: np.ndarray, path: Path,
                     progress: bool = False) -> list[tuning.Rate]:
     """Tune a random network to the target rates, write it to `path`, return the rates reached.
 
-    images: calibration inputs before normalization
+    images: inputs before normalization
     """
     fmt = input_format(network)
     model, reached = tuning.tune(network, seed, normalize(images, fmt), progress=progress)
     tensor_file.write(path, model.state_dict(), {
         "network": network.to_dict(), "input": asdict(fmt), "seed": seed,
-        "command": f"python -m quantize.synthesize {network.name} --seed {seed}",
+        "command": f"python -m quantize.synthesize {network.name} --seed {seed} "
+                   f"--timesteps {network.timesteps} --classifier {network.classifier.value} "
+                   f"--images {len(images)}",
         "synthetic": {"weights": "random",
                       "firing_rates": "of the authors' trained 8-512, quantize/data",
-                      "images": f"{len(images)} parts of scikit-learn's sample photographs",
+                      "images": f"{len(images)} parts of scikit-learn's sample photographs, "
+                                "those that the model was tuned on",
                       "rates": [asdict(rate) for rate in reached]}})
     return reached
 
 
-def quantize(checkpoint: Checkpoint, images: np.ndarray, samples: np.ndarray, bits: int,
+def quantize(checkpoint: Checkpoint, images: np.ndarray, bits: int,
              ) -> tuple[FixedPointModel, Samples, dict[str, float]]:
-    """The model that `python -m quantize` makes, samples, and the rates of its LIFs on these.
+    """The model that `python -m quantize` makes, the images as samples, its LIFs' rates on them.
 
-    images:  calibration inputs before normalization
-    samples: inputs before normalization; their labels are what the float network answers
+    images: inputs before normalization; their labels are what the float network answers
     """
     fmt, network = checkpoint.input_format, checkpoint.config
     # One by one: `calibrate` holds every tensor of a batch.
@@ -84,11 +81,11 @@ def quantize(checkpoint: Checkpoint, images: np.ndarray, samples: np.ndarray, bi
     model = fixed.quantize(network, fuse(network, checkpoint.state_dict), fmt, residual, bits,
                            checkpoint.provenance | {"residual_calibration_maximum": largest,
                                                     "sample_labels": LABELS})
-    labels = predict(checkpoint.model(), torch.from_numpy(_for_float(network, samples, fmt)), 1)
-    stored = Samples(fmt.quantize(samples), labels.argmax(1).numpy())
-    rates = integer_rates(model, stored.inputs)
+    labels = predict(checkpoint.model(), torch.from_numpy(_for_float(network, images, fmt)), 1)
+    samples = Samples(fmt.quantize(images), labels.argmax(1).numpy())
+    rates = integer_rates(model, samples.inputs)
     synthetic = model.provenance["synthetic"] | {"integer_rates": rates}
-    return replace(model, provenance=model.provenance | {"synthetic": synthetic}), stored, rates
+    return replace(model, provenance=model.provenance | {"synthetic": synthetic}), samples, rates
 
 
 def integer_rates(model: FixedPointModel, inputs: np.ndarray) -> dict[str, float]:
@@ -107,12 +104,21 @@ def integer_rates(model: FixedPointModel, inputs: np.ndarray) -> dict[str, float
 
 
 def rate_table(reached: list[tuning.Rate], integers: dict[str, float]) -> list[str]:
-    """Target and reached firing rates in percent."""
-    lines = [f"{'firing rate in %':<26} {'target':>7} {'float':>7} {'integer':>7}"]
+    """Target and reached firing rates in percent, and the largest relative deviation."""
+    lines = [f"{'firing rate in %':<31} {'target':>7} {'float':>7} {'integer':>7}"]
+    deviations = {}
+
+    def add(name: str, target: float, rate: float, integer: str) -> None:
+        deviations[name] = abs(rate - target) / target
+        note = "" if deviations[name] <= TOLERANCE else "  not reached"
+        lines.append(f"{name:<31} {100 * target:>7.3f} {100 * rate:>7.3f} {integer:>7}{note}")
+
     for rate in reached:
-        note = "" if abs(rate.reached - rate.target) <= 0.02 * rate.target else "  not reached"
-        lines.append(f"{rate.lif:<26} {100 * rate.target:>7.3f} {100 * rate.reached:>7.3f} "
-                     f"{100 * integers[rate.lif]:>7.3f}{note}")
+        add(rate.lif, rate.target, rate.reached, f"{100 * integers[rate.lif]:.3f}")
+        if rate.pooled_target is not None:
+            add(f"{rate.lif}, pooled", rate.pooled_target, rate.pooled, "-")
+    worst = max(deviations, key=deviations.get)
+    lines.append(f"farthest from its target: {worst}, by {deviations[worst]:.1%} of it")
     return lines
 
 
@@ -139,9 +145,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--classifier", choices=[form.value for form in Classifier],
                         help="instead of the published avgpool_fc")
     parser.add_argument("--images", type=int, metavar="N",
-                        help="for calibration (32, of more than 64 pixels 4)")
-    parser.add_argument("--samples", type=int, metavar="N",
-                        help="images to put into the directory (8, of more than 64 pixels 2)")
+                        help="that it is tuned on and that are put into the directory "
+                             f"(8, of more than {LARGE} pixels 4)")
     return parser
 
 
@@ -170,25 +175,25 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.classifier is not None:
         changes["classifier"] = Classifier(arguments.classifier)
     network = replace(network, name=arguments.name, **changes)
-    large = max(network.image_height, network.image_width) > LARGE
-    counts = {"images": 4 if large else 32, "samples": 2 if large else 8}
-    for option in counts:
-        value = getattr(arguments, option)
-        if value is not None and value < 1:
-            raise ValueError(f"--{option} must be at least 1, not {value!r}")
-        counts[option] = counts[option] if value is None else value
-    if arguments.seed < 0:
-        raise ValueError(f"--seed must be at least 0, not {arguments.seed!r}")
+    count = arguments.images
+    if count is None:
+        count = 4 if max(network.image_height, network.image_width) > LARGE else 8
+    for option, value, least in (("images", count, 1), ("seed", arguments.seed, 0)):
+        if value < least:
+            raise ValueError(f"--{option} must be at least {least}, not {value!r}")
     out = arguments.out or OUT / arguments.name
     check_output(out)
-    images, samples = model_inputs(network, counts["images"], counts["samples"], arguments.seed)
+    images = photos.inputs(network, count, arguments.seed)
     path = out.with_name(f"{out.name}.safetensors")
     path.parent.mkdir(parents=True, exist_ok=True)
-    reached = make_checkpoint(network, arguments.seed, images, path, progress=True)
-    model, stored, integers = quantize(load_checkpoint(path), images, samples, arguments.bits)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".synthesize-") as temporary:
+        unfinished = Path(temporary) / path.name
+        reached = make_checkpoint(network, arguments.seed, images, unfinished, progress=True)
+        model, stored, integers = quantize(load_checkpoint(unfinished), images, arguments.bits)
+        model.save(out, stored)
+        os.replace(unfinished, path)
     print("\n".join(layer_table(model)))
     print("\n".join(rate_table(reached, integers)))
-    model.save(out, stored)
     print(f"wrote {path} and {out}: synthetic, no accuracy")
 
 

@@ -9,6 +9,9 @@ layer by layer in the order of execution, until every LIF fires with its target 
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
+from math import exp, inf, log
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -20,24 +23,31 @@ from hw.network import Layer, NetworkConfig
 from quantize import rates
 from quantize.spikingformer import ATTENTION_V_THRESHOLD, SCALE, Spikingformer
 
-# Channels of a trained network differ: BatchNorm gains in 1 +- GAIN, biases with this deviation.
+# Channels of a trained network differ: BatchNorm gains in 1 +- GAIN, biases with this deviation,
+# unless the deviation is searched.
 GAIN = 0.25
 SPREAD = 0.5
-# Channel spread and log odds of the branches are searched until attention fires as it should.
-LARGEST_SPREAD = 2.0
+LARGEST_SPREAD = 4.0
 LARGEST_ODDS = 4.0
 SEARCH_STEPS = 12
 TOLERANCE = 0.002           # of a rate, relative
+SEARCH_TOLERANCE = 0.005    # of a rate that takes a search of searches
 LARGEST_SHIFT = 16.0        # in units of a normalized current
+SHIFT_UNIT = 2.0 ** -12
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Firing rate of one LIF before pooling, 0 to 1: wanted, and reached by the float network."""
+    """Firing rate of one LIF, 0 to 1: wanted, and reached by the float network.
+
+    pooled_target, pooled: the same behind the max-pool that follows, None where none does
+    """
 
     lif: str
     target: float
     reached: float
+    pooled_target: float | None = None
+    pooled: float | None = None
 
 
 def random_tensor(seed: int, network: str, tensor: str, shape: tuple[int, ...]) -> Tensor:
@@ -49,211 +59,268 @@ def random_tensor(seed: int, network: str, tensor: str, shape: tuple[int, ...]) 
 
 def firing_rate(x: Tensor, shift: float, tau: float, v_threshold: float) -> float:
     """Mean firing rate of `LIF(tau, v_threshold)` on currents x [T, ...] + shift."""
-    v, fired = torch.zeros_like(x[0]), 0
+    # The state less the shift obeys the same equation without it, in half the memory traffic.
+    state, fired = torch.full_like(x[0], -shift), 0
     for current in x:
-        v += (current - v).add_(shift).div_(tau)
-        fire = v >= v_threshold
-        fired += int(fire.sum())
-        v.masked_fill_(fire, 0)
+        state.lerp_(current, 1 / tau)
+        fire = state >= v_threshold - shift
+        fired += int(fire.count_nonzero())
+        state.masked_fill_(fire, -shift)
     return fired / x.numel()
 
 
 def find_shift(x: Tensor, target: float, tau: float, v_threshold: float = 1.0) -> float:
-    """The shift of currents x [T, ...] at which their LIF fires with the target rate, by bisection.
+    """The shift of currents x [T, ...] at which their LIF fires with the target rate.
 
     A multiple of 2**-12: finer ones change nothing but the digits.
     """
-    low, high = -LARGEST_SHIFT, LARGEST_SHIFT
-    while high - low > 2 ** -12:
-        middle = (low + high) / 2
-        rate = firing_rate(x, middle, tau, v_threshold)
+    def error(shift: float) -> float:
+        rate = firing_rate(x, shift, tau, v_threshold)
         if abs(rate - target) <= TOLERANCE * target:
-            return middle
-        low, high = (middle, high) if rate < target else (low, middle)
-    return high
+            return 0.0
+        return _logit(rate) - _logit(target)
+
+    # Log odds grow almost linearly with the shift, so a straight line between two bounds, or a
+    # slope of 2 before there are two, hits early.  Every third step bisects: event counts make
+    # rates that jump.
+    low, high, below, above = -LARGEST_SHIFT, LARGEST_SHIFT, None, None
+    shift, best = 0.0, (inf, 0.0)
+    for step in count(1):
+        found = error(shift)
+        best = min(best, (abs(found), shift))
+        if found == 0:
+            break
+        if found < 0:
+            low, below = shift, found
+        else:
+            high, above = shift, found
+        if high - low < 2 * SHIFT_UNIT:
+            break
+        if not step % 3:
+            shift = (low + high) / 2
+        elif below is None or above is None:
+            shift -= found / 2
+        else:
+            shift = low - below * (high - low) / (above - below)
+        shift = round(shift / SHIFT_UNIT) * SHIFT_UNIT
+        shift = min(max(shift, low + SHIFT_UNIT), high - SHIFT_UNIT)
+    return best[1]
 
 
-class _Synthesis:
+def _logit(rate: float) -> float:
+    rate = min(max(rate, 1e-9), 1 - 1e-9)
+    return log(rate / (1 - rate))
+
+
+def max_pool(spikes: Tensor) -> Tensor:
+    """The tokenizer's pooling of [T, B, C, H, W]."""
+    return functional.max_pool2d(spikes.flatten(0, 1), 3, 2, 1).unflatten(0, spikes.shape[:2])
+
+
+class _Tuning:
     """Fills a network in the order of execution, with all calibration images at once."""
 
     def __init__(self, network: NetworkConfig, seed: int, targets: Mapping[str, float],
-                 done: Callable[[Layer], None]) -> None:
-        self.network, self.seed, self.targets, self.done = network, seed, targets, done
+                 pooled: Mapping[str, float], done: Callable[[str], None]) -> None:
+        self.network, self.seed, self.done = network, seed, done
+        self.targets, self.pooled = targets, pooled
         self.model = Spikingformer(network).eval()
         self.layers = {layer.name: layer for layer in network.layers()}
-        self.reached: dict[str, float] = {}
+        self.rates: dict[str, Rate] = {}
         for name, parameter in self.model.named_parameters():
             if name.endswith("conv.weight") or name == "head.weight":
                 values = self._random(name, tuple(parameter.shape))
                 parameter.copy_(values / parameter[0].numel() ** 0.5)
             elif name.endswith(".bias"):
                 parameter.zero_()
-            elif name.endswith("bn.weight"):
+            else:
                 # Uniform from normal: one kind of random number is enough.
                 uniform = torch.erf(self._random(name, tuple(parameter.shape)) / 2 ** 0.5)
                 parameter.copy_(1 + GAIN * uniform)
 
+    def run(self, x: Tensor) -> None:
+        """`x`: [1, B, C, H, W] of static images or events [T, B, C, H, W], normalized."""
+        network = self.network
+        for i in range(4):
+            layer = self.layers[f"patch_embed.block{i}"]
+            x = self._spiking(layer, x)
+            x = max_pool(x) if layer.pool else x
+        layer = self.layers["patch_embed.block4"]
+        x = self._residual(layer, x, None)
+        for i in range(network.depth):
+            attn, mlp = f"block.{i}.attn", f"block.{i}.mlp"
+            spikes = self._attention(attn, self._fire(layer, x).flatten(3))
+            layer = self.layers[f"{attn}.proj"]
+            x = self._residual(layer, spikes, x)
+            spikes = self._spiking(self.layers[f"{mlp}.mlp1"], self._fire(layer, x))
+            layer = self.layers[f"{mlp}.mlp2"]
+            x = self._residual(layer, spikes, x)
+        if network.classifier.spiking:
+            x = self._fire(layer, x)
+        head = self.model.head
+        # Logits centred on the pictures: a picture decides the class, not the weights alone.
+        head.bias.copy_(-head.weight @ x.flatten(3).mean((0, 1, 3)))
+
     def _random(self, name: str, shape: tuple[int, ...]) -> Tensor:
         return random_tensor(self.seed, self.network.name, name, shape)
 
-    def run(self, x: Tensor) -> None:
-        """`x`: [B, C, H, W] or events [T, B, C, H, W], normalized."""
-        network = self.network
-        x = self._tokenizer(x[None] if network.static_input else x)
-        for i in range(network.depth):
-            attn, mlp = f"block.{i}.attn", f"block.{i}.mlp"
-            spikes = self._attention(attn, self._fire(x, "patch_embed.block4" if not i else
-                                                      f"block.{i - 1}.mlp.mlp2").flatten(3))
-            x = self._residual(f"{attn}.proj", spikes, x)
-            spikes = self._spiking(f"{mlp}.mlp1", self._fire(x, f"{attn}.proj"))
-            x = self._residual(f"{mlp}.mlp2", spikes, x)
-        head = self.model.head
-        if network.classifier.spiking:
-            x = self._fire(x, f"block.{network.depth - 1}.mlp.mlp2")
-        # Logits centred on the pictures: a picture decides the class, not the weights alone.
-        head.bias.copy_(-head.weight @ x.flatten(3).mean((0, 1, 3)))
-        self.done(self.layers["head"])
-
-    def _tokenizer(self, x: Tensor) -> Tensor:
-        for i in range(4):
-            layer = self.layers[f"patch_embed.block{i}"]
-            x = self._spiking(layer.name, x)
-            if layer.pool:
-                x = functional.max_pool2d(x.flatten(0, 1), 3, 2, 1).unflatten(0, x.shape[:2])
-        return self._residual("patch_embed.block4", x, None)
-
-    def _module(self, name: str) -> nn.Module:
-        return self.model.get_submodule(name)
-
     def _convolve(self, name: str, x: Tensor) -> tuple[Tensor, nn.Module]:
-        """The convolution of x, and its BatchNorm with the statistics of that."""
-        raw = self._module(f"{name}_conv")(x.flatten(0, 1))
-        bn = self._module(f"{name}_bn")
-        variance, mean = torch.var_mean(raw, [d for d in range(raw.dim()) if d != 1],
-                                        correction=0)
+        """The convolution of x [T, B, ...], and its BatchNorm with the statistics of that."""
+        raw = self.model.get_submodule(f"{name}_conv")(x.flatten(0, 1))
+        bn = self.model.get_submodule(f"{name}_bn")
+        axes = [axis for axis in range(raw.dim()) if axis != 1]
+        variance, mean = torch.var_mean(raw, axes, correction=0)
         bn.running_mean.copy_(mean)
         bn.running_var.copy_(variance)
-        bn.bias.copy_(SPREAD * self._random(f"{name}_bn.bias", tuple(bn.bias.shape)))
-        return raw, bn
+        return raw.unflatten(0, x.shape[:2]), bn
 
-    def _current(self, raw: Tensor, bn: nn.Module, like: Tensor) -> Tensor:
-        current = bn(raw).unflatten(0, like.shape[:2])
-        # The one timestep of a static image stands for all.
-        return current.expand(self.network.timesteps, *current.shape[1:])
+    def _current(self, raw: Tensor, bn: nn.Module, biases: Tensor, target: float | None,
+                 stream: Tensor | None = None) -> Tensor:
+        """What enters a LIF, its BatchNorm biases moved so that it fires with the target rate.
 
-    def _spiking(self, name: str, x: Tensor) -> Tensor:
-        """ConvBN and LIF with the target rate; returns the spikes."""
-        raw, bn = self._convolve(name, x)
-        bn.bias += find_shift(self._current(raw, bn, x), self._target(name), self.network.tau)
-        return self._fire(self._current(raw, bn, x), name)
+        biases: before they move, all alike
+        target: None where no LIF follows
+        stream: that the result is added to
+        """
+        def current() -> Tensor:
+            x = bn(raw.flatten(0, 1)).unflatten(0, raw.shape[:2])
+            # The one timestep of a static image stands for all.
+            x = x.expand(self.network.timesteps, *x.shape[1:])
+            return x if stream is None else stream + x.view_as(stream)
 
-    def _residual(self, name: str, x: Tensor, stream: Tensor | None) -> Tensor:
-        """ConvBN onto the stream, with the target rate of the LIF that reads it."""
-        grid = x.shape[3:] if stream is None else stream.shape[3:]
-        raw, bn = self._convolve(name, x)
+        bn.bias.copy_(biases)
+        if target is not None:
+            bn.bias += find_shift(current(), target, self.network.tau)
+        return current()
 
-        def total() -> Tensor:
-            addend = self._current(raw, bn, x).flatten(3).unflatten(3, grid)
-            return addend if stream is None else stream + addend
+    def _spiking(self, layer: Layer, x: Tensor) -> Tensor:
+        """ConvBN and LIF; returns the spikes before pooling.
 
-        if self.layers[name].lif:
-            bn.bias += find_shift(total(), self._target(name), self.network.tau)
-        self.done(self.layers[name])
-        return total()
+        The rate behind a max-pool depends on how unlike the channels are: a few busy channels fire
+        where the window holds a spike already.
+        """
+        raw, bn = self._convolve(layer.name, x)
+        lif, target = self.model.get_submodule(layer.lif), self.targets[layer.lif]
 
-    def _target(self, name: str) -> float:
-        return self.targets[self.layers[name].lif]
+        biases = self._random(f"{layer.name}_bn.bias", (layer.out_channels,))
 
-    def _fire(self, current: Tensor, name: str) -> Tensor:
+        def pooled(spread: float) -> float:
+            return float(max_pool(lif(self._current(raw, bn, spread * biases, target))).mean())
+
+        spread = SPREAD
+        if layer.lif in self.pooled:
+            spread, _ = _search(pooled, self.pooled[layer.lif], 0.0, LARGEST_SPREAD)
+        return self._fire(layer, self._current(raw, bn, spread * biases, target))
+
+    def _residual(self, layer: Layer, x: Tensor, stream: Tensor | None) -> Tensor:
+        """ConvBN onto the stream, tuned for the LIF that reads it."""
+        raw, bn = self._convolve(layer.name, x)
+        biases = self._random(f"{layer.name}_bn.bias", (layer.out_channels,))
+        return self._current(raw, bn, SPREAD * biases, self.targets.get(layer.lif), stream)
+
+    def _fire(self, layer: Layer, current: Tensor) -> Tensor:
         """Spikes of the LIF behind a layer; notes its rate."""
-        layer = self.layers[name]
-        spikes = self._module(layer.lif)(current)
-        self.reached[layer.lif] = float(spikes.mean(dtype=torch.float64))
-        if name.endswith((".q", ".k", ".v", ".ssa")) or layer.output.value == "spikes":
-            self.done(layer)
+        spikes = self.model.get_submodule(layer.lif)(current)
+        pooled = float(max_pool(spikes).mean(dtype=torch.float64)) if layer.pool else None
+        self.rates[layer.lif] = Rate(
+            layer.lif, self.targets[layer.lif], float(spikes.mean(dtype=torch.float64)),
+            self.pooled.get(layer.lif), pooled)
+        self.done(layer.lif)
         return spikes
 
     def _attention(self, name: str, x: Tensor) -> Tensor:
         """Spikes of attn_lif on the spikes x [T, B, D, N] of proj_lif.
 
-        Rates of q, k and v leave open which channels fire.  First the spread of rates among the
-        channels is searched (q and k alike: a match of both is what attention counts), then, only
-        if that is not enough, the odds of the three rates.
+        Rates of q, k and v leave open which channels fire, and attention counts where q and k both
+        do.  So what is searched is how unlike the channels of q and k are: with the same pattern
+        in both (alignment above 0), or busy channels of one where the other rests (below 0).  v
+        keeps its channels alike, since those that never fire have no output.  Only where that is
+        not enough, the three rates move, by equal log odds.
         """
-        raws = {branch: self._convolve(f"{name}.{branch}", x) for branch in "qkv"}
-        patterns = {branch: self._random(f"{name}.{'v' if branch == 'v' else 'qk'}.pattern",
-                                         (self.network.embed_dim,)) for branch in "qkv"}
+        layers = {branch: self.layers[f"{name}.{branch}"] for branch in "qkv"}
+        convolved = {branch: self._convolve(f"{name}.{branch}", x) for branch in "qkv"}
+        pattern = self._head_pattern(f"{name}.qk_bn.bias")
 
-        def branches(spread: float, odds: float) -> list[Tensor]:
-            spikes = []
-            for branch, (raw, bn) in raws.items():
-                bn.bias.copy_(spread * patterns[branch])
-                target = _with_odds(self._target(f"{name}.{branch}"), odds)
-                bn.bias += find_shift(self._current(raw, bn, x), target, self.network.tau)
-                lif = self._module(f"{name}.{branch}_lif")
-                spikes.append(lif(self._current(raw, bn, x)))
-            return spikes
+        def currents(alignment: float, odds: float) -> dict[str, Tensor]:
+            spreads = {"q": abs(alignment), "k": alignment, "v": 0.0}
+            return {branch: self._current(
+                        raw, bn, spreads[branch] * pattern,
+                        _with_odds(self.targets[layers[branch].lif], odds))
+                    for branch, (raw, bn) in convolved.items()}
 
         def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             q, k, v = (each.unflatten(2, (self.network.num_heads, -1)) for each in (q, k, v))
             return ((v @ k.transpose(-1, -2)) @ q).flatten(2, 3) * SCALE
 
-        def rate(spread: float, odds: float) -> float:
-            return firing_rate(attention(*branches(spread, odds)), 0.0, self.network.tau,
-                               ATTENTION_V_THRESHOLD)
+        def rate(alignment: float, odds: float) -> float:
+            spikes = [self.model.get_submodule(layers[branch].lif)(current)
+                      for branch, current in currents(alignment, odds).items()]
+            return firing_rate(attention(*spikes), 0.0, self.network.tau, ATTENTION_V_THRESHOLD)
 
-        target = self._target(f"{name}.ssa")
-        spread = _search(lambda value: rate(value, 0.0), target, 0.0, LARGEST_SPREAD)
-        odds = 0.0
-        if abs(rate(spread, 0.0) - target) > 0.01 * target:
-            odds = _search(lambda value: rate(spread, value), target, -LARGEST_ODDS, LARGEST_ODDS)
-        spikes = branches(spread, odds)
-        for branch, each in zip("qkv", spikes, strict=True):
-            self.reached[f"{name}.{branch}_lif"] = float(each.mean(dtype=torch.float64))
-            self.done(self.layers[f"{name}.{branch}"])
-        return self._fire(attention(*spikes), f"{name}.ssa")
+        layer = self.layers[f"{name}.ssa"]
+        target, odds = self.targets[layer.lif], 0.0
+        alignment, reached = _search(lambda value: rate(value, 0.0), target,
+                                     -LARGEST_SPREAD, LARGEST_SPREAD)
+        if abs(reached - target) > 2 * SEARCH_TOLERANCE * target:
+            odds, _ = _search(lambda value: rate(alignment, value), target,
+                              -LARGEST_ODDS, LARGEST_ODDS)
+        spikes = [self._fire(layers[branch], current)
+                  for branch, current in currents(alignment, odds).items()]
+        return self._fire(layer, attention(*spikes))
+
+    def _head_pattern(self, name: str) -> Tensor:
+        """Quantiles of the normal distribution [D], the same in each head, in random order.
+
+        Drawn channel by channel, some heads would have no busy channel, and no attention.
+        """
+        heads, size = self.network.num_heads, self.network.head_dim
+        quantiles = [NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)]
+        order = self._random(name, (heads, size)).argsort(1)
+        return torch.tensor(quantiles, dtype=torch.float32)[order].flatten()
 
 
 def _with_odds(rate: float, log_odds: float) -> float:
     """The rate whose odds are exp(log_odds) times those of `rate`."""
-    odds = rate / (1 - rate) * np.exp(log_odds)
-    return float(odds / (1 + odds))
+    return 1 / (1 + exp(-_logit(rate) - log_odds))
 
 
-def _search(function: Callable[[float], float], target: float, low: float, high: float) -> float:
-    """Where a growing function comes closest to a target."""
-    tried = {}
-    for value in (low, high):
-        tried[value] = function(value)
-    if tried[low] < target < tried[high]:
-        for _ in range(SEARCH_STEPS):
-            middle = (low + high) / 2
+def _search(function: Callable[[float], float], target: float, low: float, high: float,
+            ) -> tuple[float, float]:
+    """Where a monotonic function comes closest to a target rate, and its value there."""
+    tried = {low: function(low), high: function(high)}
+    if min(tried.values()) < target < max(tried.values()):
+        growing = tried[low] < tried[high]
+        for step in range(SEARCH_STEPS):
+            share = (target - tried[low]) / (tried[high] - tried[low])
+            middle = low + (high - low) * (share if step % 3 else 0.5)
             tried[middle] = function(middle)
-            if abs(tried[middle] - target) <= TOLERANCE * target:
+            if abs(tried[middle] - target) <= SEARCH_TOLERANCE * target:
                 break
-            low, high = (middle, high) if tried[middle] < target else (low, middle)
-    return min(tried, key=lambda value: abs(tried[value] - target))
+            low, high = (middle, high) if (tried[middle] < target) == growing else (low, middle)
+    best = min(tried, key=lambda value: abs(tried[value] - target))
+    return best, tried[best]
 
 
 @torch.no_grad()
 def tune(network: NetworkConfig, seed: int, images: np.ndarray,
-               targets: Mapping[str, float] | None = None,
-               progress: bool = False) -> tuple[Spikingformer, list[Rate]]:
+         targets: Mapping[str, float] | None = None, pooled: Mapping[str, float] | None = None,
+         progress: bool = False) -> tuple[Spikingformer, list[Rate]]:
     """A float network whose LIFs fire with the target rates on these images.
 
     images:  normalized, [n, C, H, W] or [n, T, C, H, W]
-    targets: by `Layer.lif`; default `rates.target_rates`
+    targets: of every LIF before pooling, by `Layer.lif`; default `rates.target_rates`
+    pooled:  behind the max-pool, of some of them; default `rates.pooled_rates`
     Returns the network in eval mode and a `Rate` for each LIF, in the order of execution.
     """
-    layers, targets = network.layers(), targets or rates.target_rates(network)
+    targets = rates.target_rates(network) if targets is None else targets
+    pooled = rates.pooled_rates(network) if pooled is None else pooled
     x = torch.from_numpy(np.ascontiguousarray(images, np.float32))
-    with tqdm(total=len(layers), desc="firing rates", unit="layer", disable=not progress,
+    with tqdm(total=len(targets), desc="firing rates", unit="layer", disable=not progress,
               leave=False) as bar:
-        def done(layer: Layer) -> None:
-            bar.set_postfix_str(layer.name, refresh=False)
+        def done(lif: str) -> None:
+            bar.set_postfix_str(lif, refresh=False)
             bar.update()
 
-        synthesis = _Synthesis(network, seed, targets, done)
-        synthesis.run(x if network.static_input else x.transpose(0, 1))
-    return synthesis.model, [Rate(layer.lif, targets[layer.lif], synthesis.reached[layer.lif])
-                             for layer in layers if layer.lif]
+        tuning = _Tuning(network, seed, targets, pooled, done)
+        tuning.run(x[None] if network.static_input else x.transpose(0, 1))
+    return tuning.model, [tuning.rates[lif] for lif in targets]
