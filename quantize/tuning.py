@@ -137,6 +137,10 @@ class _Tuning:
                 # Uniform from normal: one kind of random number is enough.
                 uniform = torch.erf(self._random(name, tuple(parameter.shape)) / 2 ** 0.5)
                 parameter.copy_(1 + GAIN * uniform)
+        # The encoder sees edges, as a trained one does: brightness would make all neighbours fire
+        # together, and a pool behind them would read too few spikes.
+        encoder = self.model.patch_embed.block0_conv.weight
+        encoder -= encoder.mean((2, 3), keepdim=True)
 
     def run(self, x: Tensor) -> None:
         """`x`: [1, B, C, H, W] of static images or events [T, B, C, H, W], normalized."""
