@@ -26,9 +26,8 @@ from tqdm import tqdm
 from hw.layout import token_sum_width
 from hw.model import SAMPLES, FixedPointModel, LayerTensors, Samples
 from hw.network import Kind, Layer, NetworkConfig, Output
+from quantize.attention import THRESHOLD, AttentionOrder, attention, operations
 
-ATTENTION_LIMIT = 8      # counters stop here, which is exact: any A >= 8 fires in every state
-ATTENTION_THRESHOLD = {2.0: 8, 1.5: 12}
 EXACT = ((torch.float32, 1 << 24), (torch.float64, 1 << 53))
 
 # Values of the largest map of the images that run together: bounds the memory of a batch.
@@ -114,16 +113,6 @@ def max_pool(spikes: Tensor) -> Tensor:
     return spikes.contiguous()
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, num_heads: int) -> Tensor:
-    """A = Q (K^T V) per head, both products in counters that stop at 8; int64 [T, B, D, H, W]."""
-    def heads(x: Tensor) -> Tensor:
-        return x.flatten(3).unflatten(2, (num_heads, -1)).double()   # [T, B, heads, d, N]
-
-    kv = torch.clamp(heads(k) @ heads(v).transpose(-1, -2), max=ATTENTION_LIMIT)
-    a = torch.clamp(kv.transpose(-1, -2) @ heads(q), max=ATTENTION_LIMIT)
-    return a.flatten(2, 3).unflatten(3, q.shape[3:]).long()
-
-
 def requantize(y: Tensor, shift: Tensor) -> Tensor:
     """y << -shift where shift <= 0, else (y + 2**(shift-1)) >> shift: nearest, halves up."""
     right = shift.clamp(min=0)
@@ -138,11 +127,15 @@ class GoldenModel:
     only the answers.  Inputs are raw integers of `hw.model.InputFormat`: [n, C, H, W] for a static
     network, [n, T, C, H, W] for events.
 
+    attention_order: of its products; the spikes are the same, the counts of the attention layers
+                     are not.  Default: what the RTL executes.
+
     Raises ValueError for sums that no float holds exactly.
     """
 
-    def __init__(self, model: FixedPointModel) -> None:
-        self.model = model
+    def __init__(self, model: FixedPointModel,
+                 attention_order: AttentionOrder = AttentionOrder.KV_FIRST) -> None:
+        self.model, self.attention_order = model, attention_order
         self._kernels: dict[str, Tensor] = {}
         for layer in model.network.layers():
             if layer.has_weights:
@@ -168,9 +161,11 @@ class GoldenModel:
     @property
     def batch(self) -> int:
         """How many images run together in `run` and `logits`, 1 to 64."""
-        layers = self.model.network.layers()
-        largest = max(layer.out_channels * layer.positions for layer in layers)
-        return min(64, max(1, BATCH_VALUES // (largest * self.model.network.timesteps)))
+        network = self.model.network
+        largest = max(layer.out_channels * layer.positions for layer in network.layers())
+        if self.attention_order is AttentionOrder.QK_FIRST:
+            largest = max(largest, network.num_heads * network.tokens ** 2)
+        return min(64, max(1, BATCH_VALUES // (largest * network.timesteps)))
 
     def run(self, inputs: np.ndarray) -> list[list[LayerResult]]:
         """Every layer of every image: `result[image][layer]`."""
@@ -270,13 +265,11 @@ class GoldenModel:
                     saturations=(stream != total).sum((0, 2, 3, 4)), **counts)
 
     def _attention(self, layer: Layer, q: Tensor, k: Tensor, v: Tensor) -> Step:
-        network = self.model.network
-        a = attention(q, k, v, network.num_heads)
-        spikes = lif(a, torch.tensor(ATTENTION_THRESHOLD[network.tau]), network.tau)
-        events = (q.sum((0, 2, 3, 4)) + k.sum((0, 2, 3, 4)))
-        size = 2 * q[:, 0].numel()
-        return Step(layer, spikes=spikes, acs=events * network.head_dim,
-                    dense=size * network.head_dim, density=events / size,
+        network, order = self.model.network, self.attention_order
+        a = attention(q, k, v, network.num_heads, order)
+        spikes = lif(a, torch.tensor(THRESHOLD[network.tau]), network.tau)
+        acs, dense, density = operations(q, k, v, network.num_heads, order)
+        return Step(layer, spikes=spikes, acs=acs, dense=dense, density=density,
                     rates=tuple(x.double().mean((0, 2, 3, 4)) for x in (q, k, v)))
 
     def _classifier(self, layer: Layer, spikes: Tensor, residual: Tensor) -> Step:
@@ -350,6 +343,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("model", type=Path, metavar="DIR", help="model directory")
     parser.add_argument("--samples", type=int, default=1, metavar="N",
                         help="inputs to run, held-out ones where DIR has them, else random (1)")
+    parser.add_argument("--attention-order", choices=[order.value for order in AttentionOrder],
+                        default=AttentionOrder.KV_FIRST.value,
+                        help="Q (K^T V), as the RTL (default), or (Q K^T) V: other counts, no "
+                             "other spikes")
     return parser
 
 
@@ -361,7 +358,7 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError(f"--samples must be at least 1, not {arguments.samples!r}")
         model = FixedPointModel.load(arguments.model)
         inputs = _samples(arguments.model, model, arguments.samples)
-        golden = GoldenModel(model)
+        golden = GoldenModel(model, AttentionOrder(arguments.attention_order))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

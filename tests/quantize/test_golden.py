@@ -8,7 +8,8 @@ import torch
 from hw.model import FixedPointModel, InputFormat, LayerTensors, ResidualFormat
 from hw.network import Classifier, Kind, NetworkConfig, Output
 from quantize import golden as golden_module
-from quantize.golden import GoldenModel, attention, lif, main, max_pool, requantize
+from quantize.attention import AttentionOrder
+from quantize.golden import GoldenModel, lif, main, max_pool, requantize
 from quantize.random_model import random_model, random_samples
 from tests.hw import reference
 
@@ -65,26 +66,6 @@ def test_max_pool_is_or_over_the_valid_window():
         spikes = rng.random((2, 3, 4, height, width)) < 0.2
         expected = np.stack([reference.pool(spikes[:, b]) for b in range(3)], 1)
         assert (max_pool(torch.from_numpy(spikes)).numpy() == expected).all()
-
-
-def dense_attention(q, k, v, heads):
-    def split(x):
-        return x.flatten(3).unflatten(2, (heads, -1)).double()
-    a = (split(q).transpose(-1, -2) @ split(k)) @ split(v).transpose(-1, -2)
-    return a.transpose(-1, -2).flatten(2, 3).unflatten(3, q.shape[3:]).long()
-
-
-@pytest.mark.parametrize("tau", [2.0, 1.5])
-def test_attention_counters_that_stop_at_8_are_exact(tau):
-    generator = torch.Generator().manual_seed(0)
-    q, k, v = (torch.rand((6, 3, 16, 4, 4), generator=generator) < 0.35 for _ in range(3))
-    limit = torch.tensor(8 if tau == 2 else 12)
-    unbounded = dense_attention(q, k, v, 2)
-    spikes = lif(unbounded, limit, tau)
-    assert (lif(attention(q, k, v, 2), limit, tau) == spikes).all()
-    assert 0.02 < spikes.double().mean() < 0.98
-    if tau == 2:   # and the test can tell: one less is not enough
-        assert (lif(unbounded.clamp(max=7), limit, tau) != spikes).any()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -245,6 +226,34 @@ def test_layer_by_layer_and_batches_of_any_size_equal_a_run(name, monkeypatch):
             assert one.without_maps().spikes is None and one.without_maps().residual is None
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_whole_inferences_in_both_orders_of_attention(name):
+    model = random_model(NETWORKS[name], seed=3)
+    network, inputs = model.network, random_samples(model, 3, seed=5).inputs
+    runs = (GoldenModel(model, order).run(inputs) for order in AttentionOrder)
+    for first, second in zip(*runs, strict=True):
+        for one, other in zip(first, second, strict=True):
+            for part in ("spikes", "residual", "logits"):
+                assert np.array_equal(getattr(one, part), getattr(other, part)), one.name
+            if one.layer.kind is Kind.ATTENTION:
+                q, k, v = one.rates
+                assert other.rates == one.rates
+                assert one.input_density == pytest.approx((q + k) / 2)
+                assert other.input_density == pytest.approx((q + v) / 2)
+                for got, row in ((one, network.head_dim), (other, network.tokens)):
+                    assert got.dense == 2 * row * one.spikes.size
+                    assert got.acs == pytest.approx(got.dense * got.input_density)
+            else:
+                assert (one.acs, one.dense) == (other.acs, other.dense), one.name
+
+
+def test_scores_of_all_tokens_bound_the_batch_too(monkeypatch):
+    model = random_model(replace(NETWORKS["base"], pool_stages=(False,) * 4, mlp_ratio=1.0))
+    monkeypatch.setattr(golden_module, "BATCH_VALUES", 2 * 2 * 36 * 36 * 5)   # T, heads, N, N
+    assert GoldenModel(model).batch > 5
+    assert GoldenModel(model, AttentionOrder.QK_FIRST).batch == 5
+
+
 def test_command_prints_seconds_of_every_layer(tmp_path, capsys):
     model = random_model(NETWORKS["base"])
     model.save(tmp_path / "random")   # no samples: random inputs
@@ -255,6 +264,10 @@ def test_command_prints_seconds_of_every_layer(tmp_path, capsys):
         assert [line.split()[0] for line in lines[1:-1]] == [
             layer.name for layer in model.network.layers()]
         assert " s per image, " in lines[-1] and "images: 2, " in lines[-1]
+    assert main([str(tmp_path / "samples"), "--attention-order", "qk_first"]) == 0
+    attention = [line.split() for line in capsys.readouterr().out.splitlines() if "ssa" in line]
+    result = GoldenModel(model, AttentionOrder.QK_FIRST).run(random_samples(model, 1).inputs)[0][8]
+    assert [(line[0], line[2]) for line in attention] == [(result.name, f"{result.acs:,}")]
     assert main([str(tmp_path / "samples"), "--samples", "0"]) == 2
     assert capsys.readouterr().err == "error: --samples must be at least 1, not 0\n"
     assert main([str(tmp_path / "none")]) == 2
