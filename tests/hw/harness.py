@@ -18,6 +18,7 @@ from amaranth.sim import Simulator
 
 from hw.config import HardwareConfig
 from hw.layout import Geometry
+from sim.benches.maps import Place
 
 # Largest random gap in front of an item on the source's side, and on the sink's.
 GAPS = {"continuous": (0, 0), "idle": (3, 0), "backpressure": (0, 3), "both": (3, 3)}
@@ -26,13 +27,13 @@ every_idle = pytest.mark.parametrize("idle", [0, 3], ids=["continuous", "idle"])
 
 
 def small_hardware(lanes: int = 8, banks: int = 2, spike_word: int = 4, neurons: int = 2,
-                   **changes: Any) -> HardwareConfig:
+                   ports: int = 2, **changes: Any) -> HardwareConfig:
     """Hardware that simulates fast; any field of `HardwareConfig` can be changed by name."""
     hardware = HardwareConfig(
-        geometry=Geometry(lanes, banks, spike_word, neurons), weight_bits=4, fraction=2,
+        geometry=Geometry(lanes, banks, spike_word, neurons, ports), weight_bits=4, fraction=2,
         acc_width=9, plane_width=14, current_width=14, state_width=17, param_width=13,
-        shift_left=2, shift_width=4, residual_width=8, token_sum_width=14, input_width=4,
-        in_channels=3, spike_words=(256, 256), residual_words=256, token_sum_words=16,
+        shift_left=2, shift_width=4, residual_width=8, token_sum_width=14, input_width=2,
+        in_channels=2, spike_lines=(256, 256), residual_words=256, token_sum_words=16,
         logit_words=16, weight_rows=256, param_rows=32, channel_beats=32, program_layers=6,
         max_timesteps=4, attention_lanes=spike_word, slow_tau=True)
     return replace(hardware, **changes)
@@ -155,30 +156,39 @@ class Bench:
         self.sim.add_testbench(watch, background=True)
         return got
 
-    def spike_read(self, port: Any, contents: Mapping[tuple[int, int], int]) -> list[Any]:
-        """Serve a read port from contents[half, address]; returns the addresses that were read."""
-        reads: list[Any] = []
+    def spike_read(self, port: Any, contents: Mapping[Place, int],
+                   other: int = -1) -> list[tuple[int, tuple[int, ...]]]:
+        """Serve a read port from contents[half, bank, line], all else holds `other`.
+
+        Returns (half, line of each bank) of every read.
+        """
+        reads: list[tuple[int, tuple[int, ...]]] = []
+        word = (1 << len(Value.cast(port.data[0]))) - 1
 
         async def serve(ctx):
-            async for _, _, en, half, address in ctx.tick().sample(port.en, port.half,
-                                                                  port.address):
+            async for _, _, en, half, addresses in ctx.tick().sample(port.en, port.half,
+                                                                    port.addresses):
                 if en:
-                    reads.append((half, address))
-                    ctx.set(port.data, contents.get((half, address), 0))
+                    lines = plain(addresses)
+                    reads.append((half, tuple(lines)))
+                    ctx.set(port.data, [contents.get((half, bank, line), other & word)
+                                        for bank, line in enumerate(lines)])
         self.sim.add_testbench(serve, background=True)
         return reads
 
-    def spike_write(self, port: Any, contents: dict[tuple[int, int], int]) -> list[Any]:
-        """Keep writes in contents[half, address]; returns (cycle, half, address, data) of each."""
-        writes: list[Any] = []
+    def spike_write(self, port: Any, contents: dict[Place, int]) -> list[tuple[int, Place, int]]:
+        """Keep writes in contents[half, bank, line]; returns (cycle, place, word) of each."""
+        writes: list[tuple[int, Place, int]] = []
 
         async def keep(ctx):
             cycle = 0
-            async for _, _, en, half, address, word in ctx.tick().sample(
-                    port.en, port.half, port.address, port.data):
+            async for _, _, en, half, addresses, words in ctx.tick().sample(
+                    port.en, port.half, port.addresses, port.data):
                 if en:
-                    contents[half, address] = word
-                    writes.append((cycle, half, address, word))
+                    for bank, (line, word) in enumerate(zip(plain(addresses), plain(words))):
+                        if en >> bank & 1:
+                            contents[half, bank, line] = word
+                            writes.append((cycle, (half, bank, line), word))
                 cycle += 1
         self.sim.add_testbench(keep, background=True)
         return writes

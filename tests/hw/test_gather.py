@@ -1,105 +1,300 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gather: every word of every in-bounds tap, in order, whatever the map's shape."""
+"""Gather: spikes and weight rows of every in-bounds tap, in groups, whatever the map's shape."""
+
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 
 from hw.gather import Gather
-from tests.hw.harness import Bench, every_gap, small_hardware
+from sim.benches.maps import LINE, StoredMap
+from tests.hw.harness import Bench, every_gap, plain, small_hardware
 
 HARDWARE = small_hardware()
-SLICE = HARDWARE.geometry.slice_bits
-BASE, HALF, WEIGHT_BASE = 5, 1, 7
+WORD, SLICE = HARDWARE.geometry.spike_word, HARDWARE.geometry.slice_bits
+WEIGHT_BASE = 7
 
 
-def walk(height, width, kernel3, words=1, steps=1, tiles=1):
-    """Instruction fields, and the expected sequence of (address, row, last)."""
-    rows = words * 2
-    fields = {
-        "source_half": HALF, "source_base": BASE, "source_words": words, "steps": steps,
-        "position_stride": steps * words, "row_stride": width * steps * words,
-        "height": height, "width": width, "kernel3": kernel3, "weight_base": WEIGHT_BASE,
-        "tap_stride": rows, "row_tap_stride": 3 * rows if kernel3 else 0,
-        "tile_stride": rows * (9 if kernel3 else 1), "tiles": tiles}
-    expected = []
-    for tile in range(tiles):
-        for y in range(height):
-            for x in range(width):
-                taps = [(0, y, x)]
-                if kernel3:
-                    taps = [(3 * ky + kx, y + ky - 1, x + kx - 1) for ky in range(3)
-                            for kx in range(3)
-                            if 0 <= y + ky - 1 < height and 0 <= x + kx - 1 < width]
-                for step in range(steps):
-                    group = [(BASE + ((v * width + u) * steps + step) * words + word,
-                              WEIGHT_BASE + tile * fields["tile_stride"] + tap * rows
-                              + word * SLICE) for tap, v, u in taps for word in range(words)]
-                    expected += [(*item, i == len(group) - 1) for i, item in enumerate(group)]
-    return fields, expected
+@dataclass(frozen=True)
+class Walk:
+    """A layer on a stored map.
+
+    planes: bit planes of `input_width` bit samples; 0: plain spikes
+    """
+
+    source: StoredMap
+    tiles: int = 1
+    planes: int = 0
+    hardware: dict = field(default_factory=dict)
+
+    @property
+    def tap_rows(self):
+        """Weight rows of one tap in each bank."""
+        return self.source.words * SLICE
+
+    @property
+    def tile_rows(self):
+        return self.tap_rows * (9 if self.source.grid else 1)
+
+    @property
+    def bases(self):
+        """First weight row of each tile."""
+        return [WEIGHT_BASE + tile * self.tile_rows for tile in range(self.tiles)]
+
+    def fields(self):
+        grid = self.source.grid
+        return self.source.source() | {
+            "height": self.source.height, "width": self.source.width, "kernel3": grid,
+            "samples": self.planes > 0, "planes": max(1, self.planes), "tiles": self.tiles,
+            "weight_base": WEIGHT_BASE, "tile_stride": self.tile_rows,
+            "row_tap_stride": 3 * self.tap_rows if grid else 0,
+            "line_stride": SLICE if grid else LINE * SLICE,
+            "word_stride": self.tap_rows if grid else SLICE}
+
+    def words(self, seed=0):
+        """Random words of the map by (y, x, step, word), all and no spikes among them."""
+        rng = np.random.default_rng(seed)
+        return {index: int(rng.choice([0, (1 << WORD) - 1, *rng.integers(1 << WORD, size=4)]))
+                for index in self.source.indices()}
+
+    def spikes(self, word, plane):
+        """Spikes of a word: itself, or a bit of each of its samples, the highest first."""
+        if not self.planes:
+            return word
+        channels = WORD // self.planes
+        return sum((word >> c * self.planes + self.planes - 1 - plane & 1) << c
+                   for c in range(channels))
+
+    def groups(self, words):
+        """Of each group, (row, spikes) of all words with spikes, and whether it is the last tile.
+
+        A tap of the kernel that lies outside of the map does not occur.
+        """
+        source, groups = self.source, []
+        for base in self.bases:
+            for y in range(source.height):
+                for x in range(source.width):
+                    for step in range(source.steps):
+                        for plane in range(max(1, self.planes)):
+                            group = []
+                            for ky, kx in np.ndindex(3, 3) if source.grid else [(1, 1)]:
+                                v, u = y + ky - 1, x + kx - 1
+                                if not (0 <= v < source.height and 0 <= u < source.width):
+                                    continue
+                                row = base + (3 * ky + kx) * self.tap_rows if source.grid else base
+                                group += [(row + word * SLICE, spikes)
+                                          for word in range(source.words) if (spikes := self.spikes(
+                                              words[v, u, step, word], plane))]
+                            groups.append((sorted(group), base == self.bases[-1]))
+        return groups
+
+    def lines(self):
+        """Lines that the walk brings: those of each in-bounds kernel row."""
+        source = self.source
+        if not source.grid:
+            lines = source.height * source.step_lines
+        else:
+            kernel_rows = sum(min(y + 2, source.height) - max(y - 1, 0)
+                              for y in range(source.height))
+            lines = kernel_rows * source.words
+        return self.tiles * source.width * source.steps * max(1, self.planes) * lines
 
 
-SHAPES = {
-    "1x1": (1, 1, True), "1x1-kernel1": (1, 1, False), "1x2": (1, 2, True), "2x1": (2, 1, True),
-    "1x5": (1, 5, True), "4x1": (4, 1, True), "2x2": (2, 2, True), "3x3": (3, 3, True),
-    "3x3-kernel1": (3, 3, False), "4x3-2words": (4, 3, True, 2),
-    "2x3-kernel1-3words": (2, 3, False, 3), "3x2-2steps": (3, 2, True, 1, 2),
-    "2x3-3words-2steps-2tiles": (2, 3, True, 3, 2, 2), "1x1-3tiles": (1, 1, True, 1, 1, 3),
-    "3x1-kernel1-2steps-3tiles": (3, 1, False, 2, 2, 3)}
-every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def grouped(lines, fields):
+    """Groups in the lines that came, as `Walk.groups` gives them."""
+    groups, group = [], []
+    for line in lines:
+        for bank, spikes in enumerate(line["words"]):
+            if spikes:
+                place = (bank - line["first"]) % LINE
+                group.append((line["row"] + place * fields["word_stride"], spikes))
+        if line["last"]:
+            groups.append((sorted(group), bool(line["last_tile"])))
+            group = []
+    assert not group, "lines of no group"
+    return groups
 
 
-def contents_of(expected, seed=0):
-    rng = np.random.default_rng(seed)
-    return {(HALF, address): int(rng.integers(1 << HARDWARE.geometry.spike_word))
-            for address, _, _ in expected}
+def grid(height, width, steps=1, words=1, block=0, rows=0):
+    return StoredMap(1, 5, height, width, steps, words, True, block, rows)
+
+
+def token(height, width, steps=1, words=1):
+    return StoredMap(0, 9, height, width, steps, words, False)
+
+
+WALKS = {
+    "1x1": Walk(grid(1, 1)), "1x2": Walk(grid(1, 2)), "2x1": Walk(grid(2, 1)),
+    "1x5": Walk(grid(1, 5)), "4x1": Walk(grid(4, 1)), "2x2": Walk(grid(2, 2)),
+    "3x3": Walk(grid(3, 3)), "3x4": Walk(grid(3, 4)), "2x9": Walk(grid(2, 9)),
+    "4x3-2words": Walk(grid(4, 3, 1, 2)), "3x2-2steps": Walk(grid(3, 2, 2)),
+    "2x6-2steps-blocks-2-2-1-2tiles": Walk(grid(2, 6, 2, 5, 2), 2),
+    "3x5-blocks-1-1": Walk(grid(3, 5, 1, 2, 1)),
+    "1x1-3tiles": Walk(grid(1, 1), 3),
+    "samples-2planes-3x5": Walk(grid(3, 5), 2, 2),
+    "samples-4planes-2steps": Walk(grid(2, 3, 2), 1, 4,
+                                   {"input_width": 4, "in_channels": 1}),
+    "samples-1plane": Walk(grid(2, 2), 1, 1, {"input_width": 1, "in_channels": 4}),
+    "token-1x1": Walk(token(1, 1)), "token-3x3": Walk(token(3, 3)),
+    "token-2x3-3words": Walk(token(2, 3, 1, 3)), "token-4words": Walk(token(2, 2, 2, 4)),
+    "token-5words": Walk(token(1, 3, 2, 5), 2), "token-3x1-2steps-3tiles": Walk(
+        token(3, 1, 2, 2), 3),
+}
+every_walk = pytest.mark.parametrize("walk", WALKS.values(), ids=WALKS.keys())
+
+
+def bench_of(walk, words):
+    hardware = replace(HARDWARE, **walk.hardware)
+    bench = Bench(dut := Gather(hardware))
+    bench.instruction(**walk.fields())
+    # All other words are full of spikes.
+    bench.spike_read(dut.memory, {walk.source.read(*index): word for index, word in words.items()})
+    return bench, dut
 
 
 @every_gap
-@every_shape
-def test_words_in_order(shape, gaps):
-    fields, expected = walk(*shape)
-    contents = contents_of(expected)
-    bench = Bench(dut := Gather(HARDWARE))
-    bench.instruction(**fields)
-    bench.spike_read(dut.memory, contents)
+@every_walk
+def test_every_tap_in_its_group(walk, gaps):
+    words = walk.words()
+    bench, dut = bench_of(walk, words)
     bench.pulse(dut.start)
-    got = bench.sink(dut.o, len(expected), gaps[1])
+    got = bench.sink(dut.o, walk.lines(), gaps[1])
     after = bench.record(dut.o.valid & dut.o.ready)
     bench.run(extra=10)
-    assert [(word["spikes"], word["row"], word["last"]) for word in got] == [
-        (contents[HALF, address], row, last) for address, row, last in expected]
-    assert len(after) == len(expected)
+    assert grouped(got, walk.fields()) == walk.groups(words)
+    assert len(after) == walk.lines()
 
 
-@every_shape
-def test_one_word_per_cycle_and_one_idle_cycle_per_position(shape):
-    height, width, kernel3, words, steps, tiles = (*shape, 1, 1, 1)[:6]
-    fields, expected = walk(*shape)
-    bench = Bench(dut := Gather(HARDWARE))
-    bench.instruction(**fields)
-    bench.spike_read(dut.memory, contents_of(expected))
+@every_walk
+def test_a_line_per_cycle_and_two_idle_cycles_per_row_and_one_per_tile(walk):
+    bench, dut = bench_of(walk, walk.words())
     bench.hold(dut.o.ready, 1)
     bench.pulse(dut.start)
     started = bench.record(dut.start)
-    words = bench.record(dut.o.valid)
-    bench.run(extra=len(expected) + height * width * tiles + 20)
-    positions = height * width * tiles
-    assert words[-1][0] - words[0][0] + 1 == len(expected) + positions - 1
-    # Idle, then the position, then the read.
-    assert words[0][0] - started[0][0] == 3
+    lines = bench.record(dut.o.valid)
+    rows = walk.tiles * walk.source.height
+    bench.run(extra=walk.lines() + 2 * rows + walk.tiles + 20)
+    assert len(lines) == walk.lines()
+    assert lines[-1][0] - lines[0][0] + 1 == len(lines) + 2 * (rows - 1) + walk.tiles - 1
+    # Tile, row, position, then the read.
+    assert lines[0][0] - started[0][0] == 5
 
 
 def test_runs_again():
     """The second layer starts from its own bases, not from where the first one ended."""
-    fields, expected = walk(2, 3, True, 2, 2, 2)
-    contents = contents_of(expected)
-    bench = Bench(dut := Gather(HARDWARE))
-    bench.instruction(**fields)
-    bench.spike_read(dut.memory, contents)
+    walk = WALKS["2x6-2steps-blocks-2-2-1-2tiles"]
+    words = walk.words()
+    bench, dut = bench_of(walk, words)
     bench.hold(dut.o.ready, 1)
-    bench.pulse(dut.start, 2)
-    bench.pulse(dut.start, 500)
+    for run in range(2):
+        bench.pulse(dut.start, 2 + run * (walk.lines() + 60))
     got = bench.record(dut.o.valid, dut.o.payload)
-    bench.run(extra=500)
-    assert [(p["spikes"], p["row"], p["last"]) for _, p in got] == 2 * [
-        (contents[HALF, address], row, last) for address, row, last in expected]
+    bench.run(extra=walk.lines() + 60)
+    assert grouped([line for _, line in got], walk.fields()) == 2 * walk.groups(words)
+
+
+@pytest.mark.parametrize("wait", [0, 40])
+def test_streamed_tiles_bring_their_place_along(wait):
+    """A tile begins when its first weight row is given, which may be anywhere."""
+    walk = WALKS["token-3x1-2steps-3tiles"]
+    words, bases = walk.words(), [40, 3, 90]
+    bench = Bench(dut := Gather(small_hardware(port_bits=64)))
+    bench.instruction(**walk.fields() | {"weight_base": 0, "tile_stride": 0})
+    bench.spike_read(dut.memory, {walk.source.read(*index): word for index, word in words.items()})
+    bench.pulse(dut.start)
+    bench.source(dut.tile, bases, period=1 + wait)
+    taken = bench.record(dut.tile.valid & dut.tile.ready)
+    got = bench.sink(dut.o, walk.lines())
+    bench.run(extra=10)
+    moved = []
+    for number, (group, last) in enumerate(walk.groups(words)):
+        tile = number * walk.tiles // len(walk.groups(words))
+        moved.append((sorted((row - walk.bases[tile] + bases[tile], spikes)
+                             for row, spikes in group), last))
+    assert grouped(got, walk.fields()) == moved
+    assert len(taken) == walk.tiles
+
+
+# Rows that a layer may still need when it has taken row n, itself included.
+HELD = 3
+
+RINGS = {
+    "4-of-6": Walk(grid(6, 3, 1, 1, rows=4), 2), "4-of-5-blocks": Walk(grid(5, 5, 2, 3, 2, 4), 3),
+    "5-of-7-samples": Walk(grid(7, 2, rows=5), 2, 2), "8-of-9": Walk(grid(9, 1, rows=8), 2)}
+
+
+@every_gap
+@pytest.mark.parametrize("walk", RINGS.values(), ids=RINGS.keys())
+def test_rows_pass_through_a_ring(walk, gaps):
+    """A row is read when it is there, and none that the ring has overwritten since."""
+    source, words = walk.source, walk.words()
+    hardware = small_hardware(port_bits=64, spills_maps=True)
+    bench = Bench(dut := Gather(hardware), seed=1, max_cycles=20_000)
+    bench.instruction(**walk.fields(), source_window=1)
+    contents = {}
+    bench.spike_read(dut.memory, contents)
+    bench.pulse(dut.start)
+    bench.source(dut.tile, walk.bases)
+    rng, rows = np.random.default_rng(3), walk.tiles * source.height
+    events = []
+
+    async def ring(ctx):
+        """Brings rows as early as the ring has room, or later."""
+        loaded = taken = wait = 0
+        async for _, _, take in ctx.tick().sample(dut.take_row):
+            taken += take
+            events.append((loaded, taken))
+            if wait:
+                wait -= 1
+            elif loaded < rows and loaded - max(0, taken - HELD) < source.rows:
+                tile, y = divmod(loaded, source.height)
+                for index, word in words.items():
+                    if index[0] == y:
+                        contents[source.read(*index, tile)] = word
+                loaded += 1
+                wait = int(rng.integers(0, 1 + 60 * (gaps[0] > 0)))
+            ctx.set(dut.row_here, loaded != taken)
+    bench.sim.add_testbench(ring, background=True)
+    got = bench.sink(dut.o, walk.lines(), gaps[1])
+    bench.run(extra=30)
+    assert grouped(got, walk.fields()) == walk.groups(words)
+    assert events[-1] == (rows, rows)
+    assert all(taken <= loaded for loaded, taken in events)
+
+
+@pytest.mark.parametrize("pool", [False, True], ids=["plain", "pool"])
+@pytest.mark.parametrize("height", [1, 2, 5, 6])
+def test_rows_wait_for_room_in_the_target(height, pool):
+    """Each row of the target is begun once, before the first line whose results enter it."""
+    walk = Walk(grid(height, 3), 2)
+    words = walk.words()
+    bench = Bench(dut := Gather(small_hardware(port_bits=64, spills_maps=True)), seed=height)
+    bench.instruction(**walk.fields(), target_window=1, pool=pool)
+    bench.spike_read(dut.memory, {walk.source.read(*index): word for index, word in words.items()})
+    bench.pulse(dut.start)
+    bench.source(dut.tile, walk.bases)
+    bench.hold(dut.o.ready, 1)
+    got, begun = [], []
+
+    async def room(ctx):
+        free, wait = False, 20
+        async for _, _, begin, valid, line in ctx.tick().sample(dut.begin_row, dut.o.valid,
+                                                               dut.o.payload):
+            if begin:
+                begun.append((free, sum(each["last"] for each in got)))
+                free, wait = False, int(bench.rng.integers(0, 40))
+            elif not free:
+                wait -= 1
+                free = wait < 0
+            ctx.set(dut.row_free, free)
+            if valid:
+                got.append(plain(line))
+    bench.sim.add_testbench(room, background=True)
+    bench.run(extra=1000)
+    assert grouped(got, walk.fields()) == walk.groups(words)
+    # Windows begin with the first source row and with each odd one that another one follows.
+    starts = [y for y in range(height) if not pool or y == 0 or (y % 2 and y < height - 1)]
+    assert [free for free, _ in begun] == [True] * 2 * len(starts)
+    # Groups that are out when a row begins, but for the one on its way.
+    groups = [(tile * height + y) * 3 for tile in range(2) for y in starts]
+    assert all(groups[i] - 1 <= out <= groups[i] for i, (_, out) in enumerate(begun))
