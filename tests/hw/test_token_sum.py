@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 
 from hw.token_sum import TokenSum
+from sim.benches.maps import StoredMap
 from tests.hw.harness import Bench, every_idle, small_hardware
 
-BASE, HALF = 9, 1
+
+def map_of(planes, words):
+    return StoredMap(1, 9, 1, 1, planes, words, False)
 
 
 def sum_and_flush(values, planes, hardware, idle=0, token_sum=1, gap=4):
@@ -15,8 +18,8 @@ def sum_and_flush(values, planes, hardware, idle=0, token_sum=1, gap=4):
     neurons = hardware.geometry.neurons
     beats = values.shape[1] // neurons
     bench = Bench(dut := TokenSum(hardware))
-    bench.instruction(token_sum=token_sum, planes=planes, residual_stride=beats, target_base=BASE,
-                      target_half=HALF)
+    bench.instruction(token_sum=token_sum, planes=planes, residual_stride=beats,
+                      **map_of(planes, values.shape[1] // hardware.geometry.spike_word).target())
     items = [{"values": row[b * neurons:(b + 1) * neurons].tolist(),
               "tag": {"channel_beat": b, "first_token": i == 0}}
              for i, row in enumerate(values) for b in range(beats)]
@@ -35,19 +38,18 @@ def sum_and_flush(values, planes, hardware, idle=0, token_sum=1, gap=4):
 
 def planes_of(sums, planes, word):
     """Expected contents: most significant plane first, words of channels inside."""
-    contents, words = {}, len(sums) // word
-    for plane in range(planes):
-        for w in range(words):
-            bits = [int(total) >> planes - 1 - plane & 1 for total in sums[w * word:(w + 1) * word]]
-            contents[HALF, BASE + plane * words + w] = sum(b << c for c, b in enumerate(bits))
-    return contents
+    target = map_of(planes, len(sums) // word)
+    return {target.write(0, 0, plane, w): sum(
+        (int(total) >> planes - 1 - plane & 1) << c
+        for c, total in enumerate(sums[w * word:(w + 1) * word]))
+        for _, _, plane, w in target.indices()}
 
 
 @every_idle
-@pytest.mark.parametrize("channels", [4, 8, 16])
+@pytest.mark.parametrize("channels", [4, 16, 24])
 @pytest.mark.parametrize("neurons", [1, 2, 4])
 def test_planes_of_sums(neurons, channels, idle):
-    hardware = small_hardware(lanes=8, neurons=neurons)
+    hardware = small_hardware(lanes=8, neurons=neurons, token_sum_words=24)
     rng = np.random.default_rng(channels)
     values = rng.integers(-128, 128, (6, channels))
     planes = 11
@@ -73,7 +75,7 @@ def test_one_beat_per_cycle_on_the_same_channels():
 def test_the_first_token_forgets_the_sum_before():
     hardware = small_hardware()
     bench = Bench(dut := TokenSum(hardware))
-    bench.instruction(token_sum=1, planes=8, residual_stride=2, target_base=BASE, target_half=HALF)
+    bench.instruction(token_sum=1, planes=8, residual_stride=2, **map_of(8, 1).target())
     bench.source(dut.i, [{"values": [50, 60], "tag": {"channel_beat": b, "first_token": 1}}
                          for b in range(2)])
     bench.source(dut.i, [{"values": [1 + b, 2], "tag": {"channel_beat": b, "first_token": 1}}
