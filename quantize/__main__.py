@@ -23,6 +23,7 @@ from quantize.spikingformer import predict
 
 CALIBRATION_IMAGES = 256
 BATCH = 64
+STORED_BYTES = 1 << 20    # of sample images in a model directory, unless --stored says how many
 
 
 @dataclass(frozen=True)
@@ -57,17 +58,29 @@ def calibrate(checkpoint: Checkpoint, images: np.ndarray) -> float:
 def evaluate(checkpoint: Checkpoint, model: FixedPointModel, images: np.ndarray,
              samples: Samples) -> Accuracy:
     """Run both models; `images` are what the float model reads, `samples` the same as integers."""
-    floats = predict(checkpoint.model(), torch.from_numpy(images)).argmax(1).numpy()
-    golden, integers, saturations = GoldenModel(model), [], 0
-    for first in tqdm(range(0, len(samples.inputs), BATCH), desc="integer model", leave=False):
-        for step in golden.steps(samples.inputs[first:first + BATCH]):
-            if step.saturations is not None:
-                saturations += int(step.saturations.sum())
-        integers.append(step.logits.argmax(1).numpy())
-    labels = np.concatenate(integers)
-    return Accuracy(len(labels), int((floats == samples.labels).sum()),
-                    int((labels == samples.labels).sum()), int((floats == labels).sum()),
+    network, golden = checkpoint.model(), GoldenModel(model)
+    batch = min(BATCH, golden.batch)
+    floats, integers, saturations = [], [], 0
+    with tqdm(total=len(images), desc="float and integer model", unit="image", leave=False) as bar:
+        for first in range(0, len(images), batch):
+            part = slice(first, first + batch)
+            floats.append(predict(network, torch.from_numpy(images[part])).argmax(1).numpy())
+            for step in golden.steps(samples.inputs[part]):
+                if step.saturations is not None:
+                    saturations += int(step.saturations.sum())
+            integers.append(step.logits.argmax(1).numpy())
+            bar.update(len(integers[-1]))
+    floats, integers = np.concatenate(floats), np.concatenate(integers)
+    return Accuracy(len(images), int((floats == samples.labels).sum()),
+                    int((integers == samples.labels).sum()), int((floats == integers).sum()),
                     saturations)
+
+
+def stored(samples: Samples, count: int | None) -> Samples:
+    """The first `count` of the samples, by default those that fit into STORED_BYTES."""
+    if count is None:
+        count = max(1, STORED_BYTES // samples.inputs[0].nbytes)
+    return Samples(samples.inputs[:count], samples.labels[:count])
 
 
 def layer_table(model: FixedPointModel) -> list[str]:
@@ -111,7 +124,10 @@ def build_parser() -> argparse.ArgumentParser:
                         help="inputs [n, C, H, W] or [n, T, C, H, W] as the checkpoint was trained "
                              "on, before normalization; default: from its data set")
     parser.add_argument("--samples", type=int, metavar="N",
-                        help="held-out images to measure and to put into the directory (all)")
+                        help="held-out images to measure the accuracy with (all)")
+    parser.add_argument("--stored", type=int, metavar="N",
+                        help="of these to put into the directory, for simulation and boards (as "
+                             "many as fit into 1 MB)")
     add_checkpoint_options(parser)
     return parser
 
@@ -129,8 +145,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace) -> None:
     """Quantize, measure, write; ValueError for anything wrong with the input."""
-    if arguments.samples is not None and arguments.samples < 1:
-        raise ValueError(f"--samples must be at least 1, not {arguments.samples!r}")
+    for option in ("samples", "stored"):
+        value = getattr(arguments, option)
+        if value is not None and value < 1:
+            raise ValueError(f"--{option} must be at least 1, not {value!r}")
     check_output(arguments.out)
     fixed.residual_format(arguments.residual_width, 1.0, arguments.residual_fraction)
     checkpoint = load_from_options(arguments.checkpoint, arguments)
@@ -155,6 +173,9 @@ def run(arguments: argparse.Namespace) -> None:
         accuracy = evaluate(checkpoint, model, datasets.normalize(images, model.input), samples)
         model = replace(model, accuracy=accuracy.to_dict() | {"dataset": data.name})
         print(accuracy_line(accuracy, data.name))
+        samples = stored(samples, arguments.stored)
+        if len(samples.labels) < accuracy.images:
+            print(f"the directory holds the first {len(samples.labels)} of these images")
     model.save(arguments.out, samples)
     print(f"wrote {arguments.out}")
 

@@ -10,7 +10,10 @@ from safetensors.torch import save_file
 
 import quantize
 from hw.model import SHIPPED_MODEL, FixedPointModel, Samples
-from quantize.__main__ import main
+from hw.network import NetworkConfig
+from quantize import datasets
+from quantize.__main__ import main, stored
+from quantize.random_model import random_model
 from quantize.spikingformer import Spikingformer
 
 SHIPPED = Path(quantize.__file__).parent / "checkpoints" / "digits.safetensors"
@@ -38,7 +41,7 @@ def foreign(tmp_path_factory):
 def test_the_shipped_model_comes_from_the_shipped_checkpoint(tmp_path, capsys):
     status, out, _ = call(capsys, SHIPPED, "--out", tmp_path / "out")
     assert status == 0
-    assert "same label on" in out
+    assert "same label on" in out and "the directory holds" not in out   # it holds all
     made, shipped = (FixedPointModel.load(path) for path in (tmp_path / "out", SHIPPED_MODEL))
     assert (made.network, made.input, made.residual) == (
         shipped.network, shipped.input, shipped.residual)
@@ -52,6 +55,32 @@ def test_the_shipped_model_comes_from_the_shipped_checkpoint(tmp_path, capsys):
     assert accuracy["float"] >= 0.97
     assert accuracy["integer"] >= accuracy["float"] - 0.005
     assert accuracy["saturations"] == 0
+
+
+def test_fewer_images_are_measured_and_stored(tmp_path, capsys):
+    status, out, _ = call(capsys, SHIPPED, "--out", tmp_path / "out", "--samples", 100,
+                          "--stored", 7)
+    assert status == 0
+    assert "digits, 100 held-out images: " in out
+    assert "the directory holds the first 7 of these images\n" in out
+    samples, shipped = Samples.load(tmp_path / "out"), Samples.load(SHIPPED_MODEL)
+    assert np.array_equal(samples.inputs, shipped.inputs[:7])
+    assert np.array_equal(samples.labels, shipped.labels[:7])
+    assert FixedPointModel.load(tmp_path / "out").accuracy["images"] == 100
+
+
+def test_a_network_of_a_million_weights_stays_below_3_megabytes(tmp_path):
+    """Weights and the images that are stored by default, of the Fashion-MNIST network."""
+    network = NetworkConfig(192, 2, 6, 4, 1, 28, 28, 10, pool_stages=(True, True, True, False))
+    model = random_model(network, input_format=datasets.input_format("fashion"))
+    assert sum(tensors.weight.size for tensors in model.tensors.values()) == 1_436_376
+    images = np.random.default_rng(0).integers(0, 256, (1000, 1, 28, 28), np.int32)
+    samples = stored(Samples(images, np.zeros(1000, int)), None)
+    assert 300 < len(samples.labels) == len(samples.inputs) < 1000
+    model.save(tmp_path / "out", samples)
+    size = sum(path.stat().st_size for path in (tmp_path / "out").iterdir())
+    assert size < 3e6
+    assert len(Samples.load(tmp_path / "out").inputs) == len(samples.inputs)
 
 
 @pytest.mark.parametrize(("bits", "loss"), [(6, 0.01), (4, 0.02)])
@@ -111,6 +140,7 @@ def test_bad_calibration_is_one_sentence(tmp_path, capsys, array, sentence):
     ("plain", [*FOREIGN[2:], "--heads", "7"], "num_heads must divide embed_dim 64, not 7"),
     ("", ["--residual-width", "99"], "residual width must be 4 to 24, not 99"),
     ("", ["--samples", "0"], "--samples must be at least 1, not 0"),
+    ("", ["--stored", "0"], "--stored must be at least 1, not 0"),
     ("absent", [], ".*net.safetensors.*"),
 ])
 def test_bad_input_is_one_sentence(tmp_path, capsys, foreign, change, options, sentence):
