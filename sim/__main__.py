@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from hw.memory_map import memory_map
+from hw.options import describe
 from quantize.golden import GoldenModel
 from sim.compare import Comparison, compare
 from sim.counts import count, table
-from sim.load import Inputs, add_arguments, fail, load_inputs, load_program
+from sim.load import Inputs, add_arguments, fail, load_inputs, load_program, surroundings
 from sim.run import SimulationError, Simulator
 from sim.toolchain import ToolError
 from sim.trace import Inference
@@ -34,14 +36,15 @@ def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 if the RTL hangs or differs from the golden model; 2 for bad input."""
     arguments = build_parser().parse_args(argv)
     try:
-        program = load_program(arguments.model, arguments.lanes, arguments.banks)
+        program = load_program(arguments.model, arguments)
         inputs = load_inputs(arguments.model, program.model, arguments.samples, arguments.image)
+        print(f"{arguments.model}: {describe(program.model, program.hardware)}")
+        print("\n".join(memory_map(program).lines()), flush=True)
         start = time.perf_counter()
         simulator = Simulator.build(program, waves=arguments.waves is not None)
-        print(f"simulator ready after {time.perf_counter() - start:.1f} s: {arguments.lanes} lanes "
-              f"x {arguments.banks} banks, {arguments.model}")
-        inferences = simulator.run(inputs.values, gaps=arguments.gaps, waves=arguments.waves,
-                                   progress=True)
+        print(f"simulator ready after {time.perf_counter() - start:.1f} s")
+        inferences = simulator.run(inputs.values, waves=arguments.waves, progress=True,
+                                   **surroundings(arguments))
     except (ValueError, ToolError) as error:
         return fail(error)
     except SimulationError as error:

@@ -59,15 +59,16 @@ class Design:
         parts = [*self.arguments(), *self.public, *toolchain.versions, *MAKE_VARIABLES]
         for name, text in sorted(self.sources.items()):
             parts += [name, text]
-        return _hash(parts)
+        return content_hash(parts)
 
     def library_key(self, toolchain: Toolchain) -> str:
         """Hash of what shapes Verilator's run-time library, the same for most designs."""
-        return _hash([*FLAGS, str(self.cocotb), str(self.waves), *toolchain.versions,
+        return content_hash([*FLAGS, str(self.cocotb), str(self.waves), *toolchain.versions,
                       *MAKE_VARIABLES])
 
 
-def _hash(parts: Sequence[str]) -> str:
+def content_hash(parts: Sequence[str]) -> str:
+    """Hash of a sequence of texts, short enough for a file name."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode()

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from hw.network import Layer
 from sim.trace import Inference, LayerRun
 
 
@@ -15,6 +14,7 @@ from sim.trace import Inference, LayerRun
 class Mismatch:
     """One value that is not what the golden model says.
 
+    layer: its name, or "port NAME" for bytes moved
     what:  "spike", "residual", "logit", or the name of a counter
     place: index in the layer's array: [timestep, channel, y, x] for maps, [class] for logits, ()
            for counters
@@ -42,7 +42,8 @@ class Mismatch:
 class Comparison:
     """Result of `compare`.
 
-    values:     how many values were compared: bits of spikes, residual words, logits, counters
+    values:     how many values were compared: bits of spikes, residual words, logits, counters,
+                bytes moved by each port
     mismatches: the first ones of each layer and kind, in order of execution
     total:      how many values differ in all
     faults:     words that are missing, came twice or belong nowhere, one sentence each
@@ -68,7 +69,7 @@ class Comparison:
         """The result in words: the sum, then at most `most` faults and `most` mismatches."""
         lines = [f"{self.total} mismatch{'' if self.total == 1 else 'es'} in {self.values} values"]
         if self.faults:
-            lines.append(f"{len(self.faults)} fault{'' if len(self.faults) == 1 else 's'} of words")
+            lines.append(f"{len(self.faults)} fault{'' if len(self.faults) == 1 else 's'}")
         shown = [*self.faults[:most], *map(str, self.mismatches[:most])]
         return lines + [f"  {line}" for line in shown]
 
@@ -84,37 +85,63 @@ def compare(inference: Inference, golden: Iterable[Any], most: int = 4) -> Compa
     Raises ValueError if the two are not of the same network.
     """
     names = [run.layer.name for run in inference.layers]
-    comparison, came = Comparison(faults=list(inference.faults)), []
+    comparison, came, logits = Comparison(), [], None
     for result in golden:
         came.append(result.name)
         if came != names[:len(came)]:
             break
-        run = inference.layers[len(came) - 1]
-        _check_words(comparison, run, run.spike_seen, "spike")
-        _check_words(comparison, run, run.residual_seen, "residual")
-        _array(comparison, run.layer, "spike", result.spikes, run.spikes, most)
-        _array(comparison, run.layer, "residual", result.residual, run.residual, most)
-        if result.logits is not None:
-            _array(comparison, run.layer, "logit", result.logits, inference.logits, most)
-        for what, expected, got in (("AC counter", result.acs, run.acs),
-                                    ("saturation counter", result.saturations, run.saturations)):
-            _array(comparison, run.layer, what, np.array(expected), np.array(got), most)
+        comparison.add(compare_layer(inference.layers[len(came) - 1], result, most))
+        logits = result.logits
     if came != names:
         raise ValueError(f"golden results must be of layers {names!r}, not {came!r}")
+    comparison.add(compare_outputs(inference, logits, most))
     return comparison
 
 
-def _array(comparison: Comparison, layer: Layer, what: str, expected: np.ndarray | None,
-           got: np.ndarray | None, most: int) -> None:
+def compare_layer(run: LayerRun, result: Any, most: int = 4) -> Comparison:
+    """Compare a layer's maps and counters with its golden `LayerResult`.
+
+    Raises ValueError if the shapes differ.
+    """
+    comparison = Comparison(faults=list(run.faults))
+    name, width = run.layer.name, run.layer.width
+    _check_words(comparison, run, run.spike_seen, "spike")
+    _check_words(comparison, run, run.residual_seen, "residual")
+    for what, expected, got in (("spike", result.spikes, run.spikes),
+                                ("residual", result.residual, run.residual),
+                                ("AC counter", result.acs, run.acs),
+                                ("saturation counter", result.saturations, run.saturations)):
+        _array(comparison, name, width, what, expected, got, most)
+    return comparison
+
+
+def compare_outputs(inference: Inference, logits: np.ndarray, most: int = 4) -> Comparison:
+    """Compare the logits with the golden ones, and the bytes moved with the program's."""
+    comparison = Comparison(faults=list(inference.faults))
+    head = inference.layers[-1].layer
+    _array(comparison, head.name, head.width, "logit", logits, inference.logits, most)
+    moved, predicted = inference.traffic, inference.predicted
+    if [each.port for each in moved] != [each.port for each in predicted]:
+        comparison.faults.append(f"memory ports must be {[each.port for each in predicted]}, "
+                                 f"not {[each.port for each in moved]}")
+    for expected, got in zip(predicted, moved):
+        for what in ("read", "written"):
+            _array(comparison, f"port {got.port}", 1, f"bytes {what}", getattr(expected, what),
+                   getattr(got, what), most)
+    return comparison
+
+
+def _array(comparison: Comparison, name: str, width: int, what: str,
+           expected: np.ndarray | int | None, got: np.ndarray | int | None, most: int) -> None:
     if (expected is None) != (got is None):
-        comparison.faults.append(f"{layer.name}: {what} values must come from RTL and "
+        comparison.faults.append(f"{name}: {what} values must come from RTL and "
                                  "golden model or from neither")
         return
     if expected is None or got is None:
         return
     expected, got = np.asarray(expected), np.asarray(got)
     if expected.shape != got.shape:
-        raise ValueError(f"golden {what} values of {layer.name} must have shape {got.shape}, "
+        raise ValueError(f"golden {what} values of {name} must have shape {got.shape}, "
                          f"not {expected.shape!r}")
     comparison.values += expected.size
     wrong = expected != got
@@ -128,8 +155,8 @@ def _array(comparison: Comparison, layer: Layer, what: str, expected: np.ndarray
     for flat in np.flatnonzero(ordered)[:most]:
         place = np.unravel_index(flat, ordered.shape)
         index = tuple(int(place[axes.index(axis)]) for axis in range(expected.ndim))
-        comparison.mismatches.append(Mismatch(layer.name, what, index, int(expected[index]),
-                                              int(got[index]), layer.width))
+        comparison.mismatches.append(Mismatch(name, what, index, int(expected[index]),
+                                              int(got[index]), width))
 
 
 def _check_words(comparison: Comparison, run: LayerRun, seen: np.ndarray | None, what: str) -> None:

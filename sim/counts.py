@@ -3,7 +3,8 @@
 
 One row per layer: input density, additions, dense operations, cycles, use of the lanes, energy at
 0.9 pJ per addition; beside them the paper's own convention (Eq. 18 and 19).  Below, by kind: what
-the hardware executes, what the paper counts, and the memory traffic (`sim.executed`).
+the hardware executes, what the paper counts, and the memory traffic (`sim.executed`); then the
+memory map (`hw.memory_map`).
 """
 
 import argparse
@@ -18,11 +19,13 @@ from typing import Any
 
 from hw.compiler import Program
 from hw.config import HardwareConfig
+from hw.memory_map import memory_map
+from hw.options import describe
 from quantize.energy import Operations, energy_nj, paper_counts
 from quantize.golden import GoldenModel
 from sim.compare import Comparison, compare
 from sim.executed import additions, lines, on_chip
-from sim.load import add_arguments, fail, load_inputs, load_program
+from sim.load import add_arguments, fail, load_inputs, load_program, surroundings
 from sim.run import SimulationError, Simulator
 from sim.toolchain import ToolError
 from sim.trace import Inference
@@ -36,7 +39,7 @@ class Row:
     acs:           additions that a spike (or a set bit) asked for, counted by the RTL
     dense:         additions without any sparsity, over all timesteps
     cycles:        counted by the RTL
-    lane_use:      acs / (lanes x banks x cycles)
+    lane_use:      acs / (lanes x events that a lane adds per cycle x cycles)
     energy_nj:     0.9 pJ per AC
     paper_acs, paper_macs:  Eq. 18, firing rate x T x FLOPs; MACs in the encoder
     paper_energy_nj: Eq. 19
@@ -61,7 +64,7 @@ def count(inferences: Sequence[Inference], golden: Sequence[Sequence[Any]],
     golden: for each inference its list of `LayerResult`
     """
     images = len(inferences)
-    slots = hardware.geometry.lanes * hardware.geometry.banks
+    slots = hardware.geometry.lanes * hardware.geometry.slots
     rows = []
     for index, run in enumerate(inferences[0].layers):
         results = [each[index] for each in golden]
@@ -112,7 +115,7 @@ def executed(program: Program, rows: Sequence[Row]) -> list[str]:
     layers, acs = program.model.network.layers(), [row.acs for row in rows]
     paper = [Operations(row.paper_acs, row.paper_macs) for row in rows]
     work = additions(layers, acs, paper, program.model.network.timesteps)
-    return lines(program, work, on_chip(program, acs))
+    return lines(work, on_chip(program, acs))
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
@@ -142,10 +145,10 @@ def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 if the RTL and the golden model differ; 2 for bad input."""
     arguments = build_parser().parse_args(argv)
     try:
-        program = load_program(arguments.model, arguments.lanes, arguments.banks)
+        program = load_program(arguments.model, arguments)
         inputs = load_inputs(arguments.model, program.model, arguments.samples)
-        inferences = Simulator.build(program).run(inputs.values, gaps=arguments.gaps,
-                                                  progress=True)
+        inferences = Simulator.build(program).run(inputs.values, progress=True,
+                                                  **surroundings(arguments))
     except (ValueError, ToolError) as error:
         return fail(error)
     except SimulationError as error:
@@ -159,10 +162,11 @@ def main(argv: list[str] | None = None) -> int:
     path = arguments.csv or Path("build/counts") / f"{arguments.model.resolve().name}.csv"
     write_csv(rows, path)
     plural = "" if len(inferences) == 1 else "s, means"
-    print(f"counts of {len(inferences)} image{plural}, {arguments.lanes} lanes x "
-          f"{arguments.banks} banks")
+    print(f"counts of {len(inferences)} image{plural}: "
+          f"{describe(program.model, program.hardware)}")
     print(table(rows))
     print("\n".join(executed(program, rows[:-1])))
+    print("\n".join(memory_map(program).lines()))
     print("\n".join(comparison.lines()))
     print(f"wrote {path}")
     return 0 if comparison.equal else 1

@@ -9,11 +9,11 @@ counters of attention, which are small memories beside the neurons.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from hw.compiler import Program
-from hw.layout import Geometry, LayerPlan
+from hw.config import HardwareConfig
+from hw.layout import LINE_WORDS, Arrangement, Geometry, LayerPlan, MemoryPlan
 from hw.network import Kind, Layer, Output, pooled
 from quantize.energy import Operations, energy_nj, total
 
@@ -71,18 +71,21 @@ def weight_bits(plan: LayerPlan, acs: float, lanes: int, bits: int) -> float:
     return acs / plan.layer.out_channels * plan.tiles * lanes * bits
 
 
-def source_words(plan: LayerPlan) -> int:
-    """Spike words that a layer reads from its source.
+def source_lines(plan: LayerPlan, hardware: HardwareConfig, planes: int = 1) -> int:
+    """Lines of spike memory that a layer reads from its source.
 
-    Each tile visits the in-bounds taps of every position.  Attention reads q, k and v once.
+    Each tile visits the in-bounds kernel rows of every position and step; an encoder does so for
+    each of the sample's bit planes.  Attention reads a line of q, k and v for each of its groups.
     """
-    if plan.layer.kind is Kind.ATTENTION:
-        return sum(source.size for source in plan.sources)
     source, layer = plan.sources[0], plan.layer
-    visits = source.positions
-    if layer.kernel == 3:
-        visits = (3 * layer.height - 2) * (3 * layer.width - 2)
-    return plan.tiles * visits * source.steps * source.words
+    if layer.kind is Kind.ATTENTION:
+        engines = hardware.attention_engines * hardware.attention_lanes
+        groups = source.words * hardware.geometry.spike_word // engines
+        return len(plan.sources) * source.positions * source.steps * groups
+    if source.arrangement is Arrangement.TOKEN:
+        return plan.tiles * source.positions * source.steps * source.step_lines
+    rows = 3 * layer.height - 2
+    return plan.tiles * rows * layer.width * source.steps * source.words * planes
 
 
 def windows(size: int) -> int:
@@ -90,19 +93,32 @@ def windows(size: int) -> int:
     return size + sum(y // 2 + 1 < pooled(size) for y in range(1, size, 2))
 
 
-def target_words(plan: LayerPlan) -> tuple[int, int]:
-    """Spike words read and written where a layer's spikes go.
+def target_accesses(plan: LayerPlan) -> tuple[int, int]:
+    """Lines read and words written where a layer's spikes go.
 
-    With pooling every window takes the word of each of its positions; all but the first read the
-    window's word before.
+    With pooling a word is written into each window of its position, after their line was read,
+    once for each row of windows.
     """
     target, layer = plan.destination, plan.layer
     if target is None:
         return 0, 0
+    words = target.steps * target.words
     if not layer.pool:
-        return 0, target.size
-    written = windows(layer.height) * windows(layer.width) * target.steps * target.words
-    return written - target.size, written
+        return 0, target.positions * words
+    rows = windows(layer.height)
+    return rows * layer.width * words, rows * windows(layer.width) * words
+
+
+def window_lines(plan: MemoryPlan) -> tuple[int, int]:
+    """Lines of windowed maps read on their way to external memory, and written on their way back.
+
+    The rows come back once for each tile of the layer that reads them.
+    """
+    maps = [plan.input, *(layer.destination for layer in plan.layers if layer.destination)]
+    out = sum(each.height * each.row_lines for each in maps if each.windowed)
+    back = sum(layer.tiles * source.height * source.row_lines
+               for layer in plan.layers for source in layer.sources if source.windowed)
+    return out, back
 
 
 def residual_bits(plan: LayerPlan, geometry: Geometry, timesteps: int,
@@ -122,16 +138,21 @@ def on_chip(program: Program, acs: Sequence[float]) -> list[Traffic]:
     geometry, timesteps = hardware.geometry, program.model.network.timesteps
     weights = sum(weight_bits(layer, count, geometry.lanes, hardware.weight_bits)
                   for layer, count in zip(plan.layers, acs, strict=True))
-    targets = [target_words(layer) for layer in plan.layers]
-    read = sum(map(source_words, plan.layers)) + sum(words for words, _ in targets)
+    planes = program.model.input.bits
+    targets = [target_accesses(layer) for layer in plan.layers]
+    lines_out, lines_back = window_lines(plan)
+    read = lines_out + sum(lines for lines, _ in targets) + sum(
+        source_lines(layer, hardware, planes if layer.layer.kind is Kind.ENCODER else 1)
+        for layer in plan.layers)
     # The image, and the bit planes of the token sums, are written before a layer reads them.
-    written = plan.input.size + (plan.planes.size if plan.planes else 0)
-    written += sum(words for _, words in targets)
+    before = [plan.input] + [plan.planes] * (plan.planes is not None)
+    written = sum(each.positions * each.steps * each.words for each in before)
+    written += sum(words for _, words in targets) + lines_back * LINE_WORDS
     loaded = sum(layer.tiles * layer.tile_rows for layer in plan.layers) if program.stream else 0
     row_bits = geometry.banks * geometry.lanes * hardware.weight_bits
     rows = [Traffic("weights", weights, loaded * row_bits),
-            Traffic("spikes", read * geometry.spike_word, written * geometry.spike_word)]
-    if not getattr(hardware, "spills_residual", False):
+            Traffic("spikes", read * geometry.line_bits, written * geometry.spike_word)]
+    if not hardware.spills_residual:
         residual = [residual_bits(layer, geometry, timesteps, hardware.residual_width)
                     for layer in plan.layers]
         rows.append(Traffic("residual stream", sum(bits for bits, _ in residual),
@@ -139,17 +160,7 @@ def on_chip(program: Program, acs: Sequence[float]) -> list[Traffic]:
     return rows
 
 
-def off_chip(program: Program) -> dict[str, int]:
-    """Bytes through the external port per inference, by name; empty with everything on chip."""
-    traffic: Any = getattr(program, "traffic", None)
-    if traffic is None:
-        return {"weights and program": len(program.stream)} if program.stream else {}
-    values = asdict(traffic) if is_dataclass(traffic) else dict(traffic)
-    return {str(name).replace("_", " "): value for name, value in values.items()
-            if isinstance(value, int)}
-
-
-def lines(program: Program, work: Sequence[Work], traffic: Sequence[Traffic]) -> list[str]:
+def lines(work: Sequence[Work], traffic: Sequence[Traffic]) -> list[str]:
     """The report as lines of text."""
     headings = (f"{'executed':>16}{'energy nJ':>14}{'paper AC':>16}{'paper MAC':>16}"
                 f"{'energy nJ':>14}")
@@ -160,8 +171,4 @@ def lines(program: Program, work: Sequence[Work], traffic: Sequence[Traffic]) ->
         text.append(f"  {each.name:<26}{each.acs:>16,.0f}{energy_nj(each.acs):>14,.1f}{paper}")
     text.append(f"{'on-chip memory traffic':<28}{'bits read':>16}{'bits written':>16}")
     text += [f"  {each.name:<26}{each.read:>16,.0f}{each.written:>16,.0f}" for each in traffic]
-    outside = off_chip(program)
-    if outside:
-        text.append("off-chip memory traffic")
-        text += [f"  {name:<26}{count:>16,} bytes" for name, count in outside.items()]
     return text

@@ -5,13 +5,14 @@ import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hw.compiler import Program, compile_model
-from hw.config import HardwareConfig
-from hw.layout import DEFAULT_BANKS, DEFAULT_LANES
 from hw.model import SHIPPED_MODEL, FixedPointModel, Samples
+from hw.options import add_hardware_options, hardware, positive
+from sim.run import DEFAULT_LATENCY
 
 
 @dataclass(frozen=True)
@@ -23,34 +24,31 @@ class Inputs:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that choose model, hardware and number of samples."""
+    """The arguments that choose model, number of samples, hardware and pauses."""
     parser.add_argument("model", nargs="?", type=Path, default=SHIPPED_MODEL, metavar="DIR",
                         help="model directory (default: the shipped digits network)")
     parser.add_argument("--samples", type=positive, default=1, metavar="N",
                         help="held-out images of the model directory to run (default: 1)")
-    parser.add_argument("--lanes", type=positive, default=DEFAULT_LANES, metavar="N",
-                        help="output channels that accumulate at once (default: %(default)s)")
-    parser.add_argument("--banks", type=positive, default=DEFAULT_BANKS, metavar="N",
-                        help="events that a lane adds per cycle (default: %(default)s)")
-    parser.add_argument("--gaps", type=positive, metavar="SEED",
-                        help="pseudo-random pauses at the input and output streams")
+    add_hardware_options(parser)
+    group = parser.add_argument_group("surroundings of the accelerator")
+    group.add_argument("--gaps", type=positive, metavar="SEED",
+                       help="pseudo-random pauses at the input and output streams")
+    group.add_argument("--latency", type=positive, default=DEFAULT_LATENCY, metavar="CYCLES",
+                       help="from a read request to external memory's first beat "
+                            "(default: %(default)s)")
+    group.add_argument("--stalls", type=positive, metavar="SEED",
+                       help="pseudo-random pauses of external memory")
 
 
-def positive(text: str) -> int:
-    """A positive integer, for argparse."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a positive integer, not {text!r}")
-    return value
+def surroundings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The keywords of `Simulator.run` that the command line gives."""
+    return {"gaps": arguments.gaps, "latency": arguments.latency, "stalls": arguments.stalls}
 
 
-def load_program(directory: Path, lanes: int, banks: int) -> Program:
-    """The model of `directory`, compiled for hardware of its own size; ValueError as they say."""
+def load_program(directory: Path, options: argparse.Namespace) -> Program:
+    """The model of `directory`, compiled for the hardware of `options`; ValueError as they say."""
     model = FixedPointModel.load(directory)
-    return compile_model(model, HardwareConfig.for_model(model, lanes=lanes, banks=banks))
+    return compile_model(model, hardware([model], options))
 
 
 def load_inputs(directory: Path, model: FixedPointModel, samples: int,

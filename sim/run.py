@@ -5,6 +5,7 @@ import os
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,66 +13,31 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from sim.build import CACHE, Design, build
+from hw.memory_map import traffic
+from sim.build import CACHE, build
+from sim.design import accelerator_design
+from sim.inputs import check_inputs, prepare
 from sim.toolchain import ToolError, cocotb_environment
-from sim.trace import Inference, Outputs, assemble, read_outputs, read_words
+from sim.trace import (
+    Inference,
+    LayerRun,
+    Outputs,
+    Report,
+    assemble,
+    layer_run,
+    read_outputs,
+    read_traffic,
+)
+from sim.words import line_count, read_words
 
-TESTBENCH = Path(__file__).with_name("testbench.sv")
-MEMORY = Path(__file__).with_name("axi_ram.sv")
 DEFAULT_LATENCY = 40   # cycles: a DRAM controller's, at the clock of the accelerator
 # A transfer or trace word comes every few hundred cycles, except during the attention's K^T V.
 WATCHDOG_CYCLES = 1_000_000
+POLL_SECONDS = 0.02
 
 
 class SimulationError(RuntimeError):
     """The RTL stopped, or the simulator died; one sentence."""
-
-
-def accelerator_design(program: Any, *, verilog: str | None = None, cocotb: bool = True,
-                       waves: bool = False) -> Design:
-    """Accelerator and testbench as a design to build.
-
-    verilog: text of the module `accelerator` with trace ports, generated from `program` if None.
-    """
-    hardware = program.hardware
-    if verilog is None:
-        from hw.generate import accelerator_verilog
-        verilog = accelerator_verilog(program, trace=True)
-    sources = {"accelerator.v": verilog, "testbench.sv": TESTBENCH.read_text()}
-    if hardware.streamed:
-        defines = ["WEIGHT_PORT"] + ["RESIDUAL_PORT"] * hardware.spills_residual \
-            + ["MAPS_PORT"] * hardware.spills_maps
-        sources["testbench.sv"] = "".join(f"`define {name}\n" for name in defines) \
-            + sources["testbench.sv"]
-        sources["axi_ram.sv"] = MEMORY.read_text()
-    return Design(
-        sources=sources, toplevel="testbench", cocotb=cocotb, waves=waves,
-        parameters={"INPUT_BITS": hardware.input_width, "PORT_BITS": hardware.port_bits or 64,
-                    "SPIKE_BITS": hardware.geometry.spike_word,
-                    "RESIDUAL_BITS": hardware.geometry.neurons * hardware.residual_width})
-
-
-def check_inputs(program: Any, inputs: np.ndarray) -> np.ndarray:
-    """Inputs as int64, after a look at shape and range.
-
-    Raises ValueError unless they are [n, C, H, W], or [n, T, C, H, W] for events, within the
-    model's input format.
-    """
-    network, fmt = program.model.network, program.model.input
-    shape = (network.in_channels, network.image_height, network.image_width)
-    if not network.static_input:
-        shape = (network.timesteps, *shape)
-    inputs = np.asarray(inputs)
-    if inputs.ndim != len(shape) + 1 or inputs.shape[1:] != shape or not len(inputs):
-        raise ValueError(f"inputs must have shape [n, {', '.join(map(str, shape))}], "
-                         f"not {list(inputs.shape)!r}")
-    if not np.issubdtype(inputs.dtype, np.integer):
-        raise ValueError(f"inputs must be integers, not {inputs.dtype.name!r}")
-    inputs = inputs.astype(np.int64)
-    if inputs.min() < fmt.minimum or inputs.max() > fmt.maximum:
-        raise ValueError(f"inputs must be {fmt.minimum} to {fmt.maximum}, "
-                         f"not {int(inputs.min())} to {int(inputs.max())}")
-    return inputs
 
 
 def check_gaps(gaps: int | None) -> None:
@@ -84,18 +50,21 @@ def check_gaps(gaps: int | None) -> None:
 class Simulator:
     """The compiled simulator of one program.
 
-    cocotb: the testbench runs under cocotb, else under Verilator's own main
-    waves:  it can write a VCD file
+    cocotb:  the testbench runs under cocotb, else under Verilator's own main
+    waves:   it can write a VCD file
+    preload: a run may begin with given contents of the memories
     """
 
     program: Any
     executable: Path
     cocotb: bool
     waves: bool
+    preload: bool = False
 
     @classmethod
     def build(cls, program: Any, *, cocotb: bool = True, waves: bool = False,
-              verilog: str | None = None, cache: Path = CACHE) -> "Simulator":
+              preload: bool = False, verilog: str | None = None,
+              cache: Path = CACHE) -> "Simulator":
         """Generate, translate and compile, unless the cache holds it.
 
         cocotb:  False, or a Python without shared library, takes Verilator's own main
@@ -104,13 +73,15 @@ class Simulator:
         Raises ToolError if a tool is missing or fails.
         """
         cocotb = cocotb and cocotb_environment("", "", Path()) is not None
-        design = accelerator_design(program, verilog=verilog, cocotb=cocotb, waves=waves)
-        return cls(program, build(design, cache), cocotb, waves)
+        design = accelerator_design(program, verilog=verilog, cocotb=cocotb, waves=waves,
+                                    preload=preload, cache=cache)
+        return cls(program, build(design, cache), cocotb, waves, preload)
 
-    def run(self, inputs: np.ndarray, *, gaps: int | None = None, waves: Path | str | None = None,
-            progress: bool = False, watchdog: int = WATCHDOG_CYCLES,
-            latency: int = DEFAULT_LATENCY, stalls: int | None = None) -> list[Inference]:
-        """Run each input through the RTL, all in one run without a reset between them.
+    def start(self, inputs: np.ndarray, *, gaps: int | None = None,
+              waves: Path | str | None = None, watchdog: int = WATCHDOG_CYCLES,
+              latency: int = DEFAULT_LATENCY, stalls: int | None = None,
+              preload: Mapping[str, bytes] | None = None) -> "Run":
+        """Start to run each input through the RTL, without a reset between them.
 
         inputs:   integer raw values [n, C, H, W] (static) or [n, T, C, H, W] (events)
         gaps:     seed of pseudo-random pauses at input and output; None: no pauses
@@ -118,34 +89,151 @@ class Simulator:
         watchdog: cycles without any transfer or trace word after which the run is given up
         latency:  cycles from a read request to the memory's first beat
         stalls:   seed of pseudo-random pauses of the memory; None: no pauses
+        preload:  contents of the memories for a program that begins at a later layer
 
-        Raises ValueError for unsuitable inputs, SimulationError if the RTL hangs or the simulator
-        dies.
+        Raises ValueError for unsuitable inputs.
         """
         inputs = check_inputs(self.program, inputs)
         check_gaps(gaps)
         if waves is not None and not self.waves:
             raise ValueError("waves must be asked for when the simulator is built")
-        with tempfile.TemporaryDirectory(prefix="spikeloom-sim-") as temporary:
-            directory = Path(temporary)
-            arguments = _prepare(self.program, inputs, directory)
-            arguments += [f"+gaps={gaps or 0}", f"+watchdog={watchdog}", f"+latency={latency}",
-                          f"+stalls={stalls or 0}"]
-            if waves is not None:
-                arguments.append(f"+waves={directory / 'waves.vcd'}")
-            environment = None
-            if self.cocotb:
-                environment = cocotb_environment("testbench", "sim.benches.accelerator",
-                                                 directory / "results.xml")
-            else:
-                arguments.append("+finish")
-            start = time.perf_counter()
-            _execute([str(self.executable), *arguments], directory, environment, len(inputs),
-                     progress)
-            seconds = time.perf_counter() - start
-            if waves is not None:
-                _place(directory / "waves.vcd", Path(waves))
-            return _collect(self.program, directory, len(inputs), seconds / len(inputs))
+        if preload is not None and not self.preload:
+            raise ValueError("preload must be asked for when the simulator is built")
+        options = {"gaps": gaps or 0, "watchdog": watchdog, "latency": latency,
+                   "stalls": stalls or 0}
+        return Run(self, inputs, options, waves and Path(waves), preload)
+
+    def run(self, inputs: np.ndarray, *, progress: bool = False,
+            **options: Any) -> list[Inference]:
+        """Run each input through the RTL, all in one run; the options are those of `start`.
+
+        Raises ValueError for unsuitable inputs, SimulationError if the RTL hangs or the simulator
+        dies.
+        """
+        with self.start(inputs, **options) as run:
+            layers = list(tqdm(run.layers(), total=run.count * len(self.program.traces),
+                               unit="layer", desc="simulate",
+                               disable=None if progress else True))
+            return run.finish(layers)
+
+
+class Run:
+    """A simulation under way; the end of the `with` ends it.
+
+    count: of inferences
+    """
+
+    def __init__(self, simulator: Simulator, inputs: np.ndarray, options: Mapping[str, int],
+                 waves: Path | None, preload: Mapping[str, bytes] | None) -> None:
+        self.program, self.count = simulator.program, len(inputs)
+        self._waves = waves
+        self._temporary = tempfile.TemporaryDirectory(prefix="spikeloom-sim-")
+        self._directory = directory = Path(self._temporary.name)
+        arguments = prepare(self.program, inputs, directory)
+        arguments += [f"+{name}={value}" for name, value in options.items()]
+        if waves is not None:
+            arguments.append(f"+waves={directory / 'waves.vcd'}")
+        if preload is not None:
+            (directory / "before").mkdir()
+            for name, content in preload.items():
+                (directory / "before" / name).write_bytes(content)
+            arguments.append(f"+preload={directory / 'before'}")
+        environment = None
+        if simulator.cocotb:
+            environment = cocotb_environment("testbench", "sim.benches.accelerator",
+                                             directory / "results.xml")
+        else:
+            arguments.append("+finish")
+        self._started = time.perf_counter()
+        with (directory / "log").open("w") as log:
+            self._process = subprocess.Popen([str(simulator.executable), *arguments],
+                                             cwd=directory, env=environment, stdout=log,
+                                             stderr=subprocess.STDOUT)
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:  # an interrupt leaves no simulator behind
+            self._process.kill()
+            self._process.wait()
+        self._temporary.cleanup()
+
+    def layers(self) -> Iterator[LayerRun]:
+        """Each layer of each inference, as soon as it is done.
+
+        Raises SimulationError if the RTL hangs or the simulator dies.
+        """
+        files = self._traces()
+        seen, name = [0, 0], None
+        for number, report in enumerate(self._reports()):
+            trace = self.program.traces[number % len(self.program.traces)]
+            if report.layer != trace.index:
+                raise SimulationError(f"layer {trace.layer.name} must follow on {name}, "
+                                      f"not layer number {report.layer}")
+            done, name = (report.spike_lines, report.residual_lines), trace.layer.name
+            words = [read_words(path, width, first, last)
+                     for (path, width), first, last in zip(files, seen, done, strict=True)]
+            seen = done
+            yield layer_run(self.program, trace, report, *words)
+        self._process.wait()
+        outputs = self._outputs()
+        if outputs.stalled:
+            raise SimulationError(_stall(outputs, name))
+        for (path, width), count in zip(files, seen):
+            if line_count(path, width) > count:
+                raise SimulationError(f"words of {path.name} must not come after the last layer")
+
+    def _traces(self) -> list[tuple[Path, int]]:
+        """Trace files and the bits of their words."""
+        hardware = self.program.hardware
+        return [(self._directory / "spikes", hardware.geometry.spike_word),
+                (self._directory / "residual",
+                 hardware.geometry.neurons * hardware.residual_width)]
+
+    def _reports(self) -> Iterator[Report]:
+        """The testbench's notes of finished layers, as they come."""
+        path, rest = self._directory / "layers", ""
+        while not path.exists() and self._process.poll() is None:
+            time.sleep(POLL_SECONDS)
+        if not path.exists():
+            return
+        with path.open() as file:
+            while True:
+                ended = self._process.poll() is not None   # before the last look into the file
+                *lines, rest = (rest + file.read()).split("\n")
+                for line in lines:
+                    yield Report(*map(int, line.split()))
+                if ended:
+                    return
+                if not lines:
+                    time.sleep(POLL_SECONDS)
+
+    def finish(self, layers: Sequence[LayerRun]) -> list[Inference]:
+        """The inferences, when `layers` has yielded the last of these layers.
+
+        Raises SimulationError if there are too few or too many.
+        """
+        seconds = (time.perf_counter() - self._started) / self.count
+        size = len(self.program.traces)
+        if len(layers) != self.count * size:
+            raise SimulationError(f"{self.count * size} layers must be done, not {len(layers)}")
+        if self._waves is not None:
+            _place(self._directory / "waves.vcd", self._waves)
+        outputs, moved = self._outputs(), [()] * self.count
+        if self.program.hardware.streamed:
+            moved = read_traffic(self._directory / "traffic", self.program.hardware.port_bits)
+        predicted = traffic(self.program)
+        return [assemble(self.program, layers[n * size:(n + 1) * size], outputs, n, seconds,
+                         moved[n], predicted) for n in range(self.count)]
+
+    def _outputs(self) -> Outputs:
+        try:
+            return read_outputs(self._directory / "outputs")
+        except (FileNotFoundError, ValueError):
+            tail = (self._directory / "log").read_text().strip().splitlines()[-1:]
+            raise SimulationError("the simulator must end by itself, but died with: "
+                                  f"{(tail or ['no message'])[0]}") from None
 
 
 def simulate(program: Any, inputs: np.ndarray, *, gaps: int | None = None,
@@ -160,67 +248,8 @@ def simulate(program: Any, inputs: np.ndarray, *, gaps: int | None = None,
     return simulator.run(inputs, gaps=gaps, waves=waves, progress=progress, watchdog=watchdog)
 
 
-def _prepare(program: Any, inputs: np.ndarray, directory: Path) -> list[str]:
-    """Write the samples and name all files as plusargs."""
-    network = program.model.network
-    # The order of the port: y, x, timestep, channel innermost.
-    samples = np.moveaxis(inputs, (-2, -1), (1, 2)).reshape(-1)
-    samples &= (1 << program.hardware.input_width) - 1
-    (directory / "inputs").write_text("\n".join(f"{value:x}" for value in samples.tolist()) + "\n")
-    if program.hardware.streamed:
-        (directory / "weights").write_bytes(program.stream)
-    words = len(inputs) * (network.num_classes + 3 * len(network.layers()))
-    names = [f"+{name}={directory / name}" for name in ("inputs", "spikes", "residual", "outputs")]
-    return [*names, f"+weights={directory / 'weights'}", f"+traffic={directory / 'traffic'}",
-            f"+weights_bytes={len(program.stream)}", f"+residual_bytes={program.residual_bytes}",
-            f"+maps_bytes={program.map_bytes}",
-            f"+samples={len(samples)}", f"+words={words}"]
-
-
-def _execute(command: list[str], directory: Path, environment: dict[str, str] | None, count: int,
-             progress: bool) -> None:
-    """Run the simulator to its end; the progress bar follows the file of output words."""
-    outputs = directory / "outputs"
-    with (directory / "log").open("w") as log:
-        process = subprocess.Popen(command, cwd=directory, env=environment, stdout=log,
-                                   stderr=subprocess.STDOUT)
-        try:
-            with tqdm(total=count, unit="image", desc="simulate",
-                      disable=None if progress else True) as bar:
-                while process.poll() is None:
-                    time.sleep(0.02)
-                    if progress and outputs.exists():
-                        bar.update(outputs.read_text().count(" 1 ") - bar.n)
-                bar.update(count - bar.n)
-        finally:
-            if process.poll() is None:  # an interrupt leaves no simulator behind
-                process.kill()
-                process.wait()
-
-
-def _collect(program: Any, directory: Path, count: int, seconds: float) -> list[Inference]:
-    hardware = program.hardware
-    try:
-        outputs = read_outputs(directory / "outputs")
-    except (FileNotFoundError, ValueError):
-        tail = (directory / "log").read_text().strip().splitlines()[-1:] or ["no message"]
-        raise SimulationError(f"the simulator must end by itself, but died with: {tail[0]}"
-                              ) from None
-    spikes = read_words(directory / "spikes", hardware.geometry.spike_word)
-    residual = read_words(directory / "residual",
-                          hardware.geometry.neurons * hardware.residual_width)
-    if outputs.stalled:
-        layers = [words.layer[-1] for words in (spikes, residual) if len(words.layer)]
-        raise SimulationError(_stall(program, outputs, max(layers, default=None)))
-    return [assemble(program, spikes, residual, outputs, number, seconds)
-            for number in range(count)]
-
-
-def _stall(program: Any, outputs: Outputs, layer: int | None) -> str:
-    names = [each.name for each in program.model.network.layers()]
-    after = "before any layer gave a result"
-    if layer is not None:
-        after = f"after words of layer {names[layer] if layer < len(names) else layer}"
+def _stall(outputs: Outputs, layer: str | None) -> str:
+    after = "before any layer was done" if layer is None else f"after layer {layer}"
     number = int(outputs.last.sum())
     words = int((outputs.inference == number).sum())
     return (f"the accelerator hangs: it made no progress until cycle {outputs.cycles} in inference "

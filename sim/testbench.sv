@@ -7,10 +7,12 @@
 //   +inputs=FILE    samples, one hexadecimal number a line
 //   +samples=N      how many of them
 //   +words=N        output words to wait for
-//   +spikes=FILE    trace of spikes, one line a word: inference layer position timestep word data
+//   +spikes=FILE    trace of spikes, one line a word: layer position timestep word data
 //   +residual=FILE  trace of the residual stream, likewise
 //   +outputs=FILE   output words: inference last data cycle; then one line
 //                   "end" stalled cycles samples outputs
+//   +layers=FILE    one line when a layer is done: inference layer acs cycles saturations, then how
+//                   many lines of spikes and of residual there are by then
 //   +gaps=SEED      not 0: pseudo-random pauses at the input and at the output
 //   +watchdog=N     cycles without any transfer or trace word after which the run is given up
 //   +waves=FILE     where compiled with --trace
@@ -19,7 +21,11 @@
 //   +weights=FILE   image of the weight memory
 //   +latency=N      cycles from a read request to its first beat
 //   +stalls=SEED    not 0: pseudo-random pauses on all memory channels
-//   +traffic=FILE   one line a port: name, beats and bursts read, beats and bursts written
+//   +traffic=FILE   one line a port at the end of each inference: name, then since the start of
+//                   the run beats and bursts read, beats and bursts written
+// and where PRELOAD is defined:
+//   +preload=DIR    the run begins in the middle of a network, with what the layers before left in
+//                   the memories: DIR holds $readmemh files of each, and images `maps`, `residual`
 module testbench #(
   parameter int INPUT_BITS = 8,
   parameter int PORT_BITS = 64,
@@ -54,6 +60,7 @@ module testbench #(
   wire weights_ar_valid, weights_ar_ready, weights_r_valid, weights_r_ready;
   wire [PORT_BITS+2:0] weights_r;
   logic [31:0] latency = 0, stalls = 0;
+  int traffic_file;
   axi_ram #(.DATA_BITS(PORT_BITS), .NAME("weights")) weights (
     .clk(clk), .rst(rst), .latency(latency), .stalls(stalls),
     .ar(weights_ar), .ar_valid(weights_ar_valid), .ar_ready(weights_ar_ready),
@@ -143,8 +150,9 @@ module testbench #(
     .trace_residual__word(residual_word), .trace_residual__data(residual_data)
   );
 
-  string inputs_name, spikes_name, residual_name, outputs_name, waves_name;
-  int inputs_file, spikes_file, residual_file, outputs_file;
+  string inputs_name, spikes_name, residual_name, outputs_name, layers_name, waves_name;
+  int inputs_file, spikes_file, residual_file, outputs_file, layers_file;
+  longint unsigned spike_lines = 0, residual_lines = 0;
   longint unsigned samples = 0, words = 0, watchdog = 200000;
   longint unsigned cycle = 0, sent = 0, received = 0, idle = 0;
   // After the last output word the run goes on for a moment, to catch words that are too many.
@@ -156,6 +164,7 @@ module testbench #(
     void'($value$plusargs("spikes=%s", spikes_name));
     void'($value$plusargs("residual=%s", residual_name));
     void'($value$plusargs("outputs=%s", outputs_name));
+    void'($value$plusargs("layers=%s", layers_name));
     void'($value$plusargs("samples=%d", samples));
     void'($value$plusargs("words=%d", words));
     void'($value$plusargs("watchdog=%d", watchdog));
@@ -163,22 +172,25 @@ module testbench #(
     noise = gaps | 1;
 `ifdef WEIGHT_PORT
     begin
-      string name;
+      string name, earlier = "";
       longint unsigned size = 0;
+      void'($value$plusargs("preload=%s", earlier));
       void'($value$plusargs("latency=%d", latency));
       void'($value$plusargs("stalls=%d", stalls));
       void'($value$plusargs("weights=%s", name));
       void'($value$plusargs("weights_bytes=%d", size));
       weights.load(name, size);
+      void'($value$plusargs("traffic=%s", name));
+      traffic_file = $fopen(name, "w");
 `ifdef RESIDUAL_PORT
       size = 0;
       void'($value$plusargs("residual_bytes=%d", size));
-      residual_ram.load("", size);
+      residual_ram.load(earlier == "" ? "" : {earlier, "/residual"}, size);
 `endif
 `ifdef MAPS_PORT
       size = 0;
       void'($value$plusargs("maps_bytes=%d", size));
-      maps_ram.load("", size);
+      maps_ram.load(earlier == "" ? "" : {earlier, "/maps"}, size);
 `endif
     end
 `endif
@@ -186,11 +198,32 @@ module testbench #(
     spikes_file = $fopen(spikes_name, "w");
     residual_file = $fopen(residual_name, "w");
     outputs_file = $fopen(outputs_name, "w");
+    layers_file = $fopen(layers_name, "w");
     if ($value$plusargs("waves=%s", waves_name)) begin
       $dumpfile(waves_name);
       $dumpvars(0, testbench);
     end
   end
+
+`ifdef PRELOAD
+  initial begin
+    string earlier;
+    if ($value$plusargs("preload=%s", earlier)) begin
+      #2;  // after the memories' own initial contents, before the end of reset
+`define HALF(N) \
+      $readmemh({earlier, `"/half``N``bank0`"}, dut.memory.half``N``bank0); \
+      $readmemh({earlier, `"/half``N``bank1`"}, dut.memory.half``N``bank1); \
+      $readmemh({earlier, `"/half``N``bank2`"}, dut.memory.half``N``bank2); \
+      $readmemh({earlier, `"/half``N``bank3`"}, dut.memory.half``N``bank3);
+      `HALF(0)
+      `HALF(1)
+`ifndef RESIDUAL_PORT
+      $readmemh({earlier, "/residual"}, dut.finish.residual.\stream );
+`endif
+      $readmemh({earlier, "/sums"}, dut.finish.token_sum.sums);
+    end
+  end
+`endif
 
   // A transfer in this cycle.
   wire i_fire = i_valid && i_ready;
@@ -219,18 +252,43 @@ module testbench #(
       o_ready <= !o_pause;
 
       for (int n = 0; n < 4; n++)
-        if (spikes_valid[n])
-          $fwrite(spikes_file, "%h %h %h %h %h %h\n", inference, spikes_layer, spikes_position,
-                  {3'b0, spikes_timestep}, spikes_word + 8'(n), spikes_data[n*SPIKE_BITS +: SPIKE_BITS]);
-      if (residual_valid)
-        $fwrite(residual_file, "%h %h %h %h %h %h\n", inference, residual_layer, residual_position,
+        if (spikes_valid[n]) begin
+          $fwrite(spikes_file, "%h %h %h %h %h\n", spikes_layer, spikes_position,
+                  {3'b0, spikes_timestep}, spikes_word + 8'(n),
+                  spikes_data[n*SPIKE_BITS +: SPIKE_BITS]);
+          spike_lines = spike_lines + 1;
+        end
+      if (residual_valid) begin
+        $fwrite(residual_file, "%h %h %h %h %h\n", residual_layer, residual_position,
                 {3'b0, residual_timestep}, residual_word, residual_data);
+        residual_lines = residual_lines + 1;
+      end
+      // Where the accelerator keeps a layer's counters; somebody may be reading along.
+      if (dut.readout.report) begin
+        $fflush(spikes_file);
+        $fflush(residual_file);
+        $fwrite(layers_file, "%0d %0d %0d %0d %0d %0d %0d\n", inference, spikes_layer,
+                dut.readout.acs, dut.readout.cycles, dut.readout.saturations, spike_lines,
+                residual_lines);
+        $fflush(layers_file);
+      end
       if (o_fire) begin
         $fwrite(outputs_file, "%h %h %h %h\n", inference, o_payload[64], o_payload[63:0], cycle);
         received <= received + 1;
         if (o_payload[64]) begin
           inference <= inference + 1;
-          $fflush(outputs_file);  // a progress bar may be watching
+`ifdef WEIGHT_PORT
+          $fwrite(traffic_file, "weights %0d %0d 0 0\n", weights.beats_read, weights.bursts_read);
+`endif
+`ifdef RESIDUAL_PORT
+          $fwrite(traffic_file, "residual %0d %0d %0d %0d\n", residual_ram.beats_read,
+                  residual_ram.bursts_read, residual_ram.beats_written,
+                  residual_ram.bursts_written);
+`endif
+`ifdef MAPS_PORT
+          $fwrite(traffic_file, "maps %0d %0d %0d %0d\n", maps_ram.beats_read,
+                  maps_ram.bursts_read, maps_ram.beats_written, maps_ram.bursts_written);
+`endif
         end
       end
 
@@ -239,28 +297,12 @@ module testbench #(
       if (linger == 256 || idle >= watchdog) begin
         $fwrite(outputs_file, "end %0d %0d %0d %0d\n", linger != 256, cycle, sent, received);
 `ifdef WEIGHT_PORT
-        begin
-          string name;
-          int file;
-          void'($value$plusargs("traffic=%s", name));
-          file = $fopen(name, "w");
-          $fwrite(file, "weights %0d %0d 0 0\n", weights.beats_read, weights.bursts_read);
-`ifdef RESIDUAL_PORT
-          $fwrite(file, "residual %0d %0d %0d %0d\n", residual_ram.beats_read,
-                  residual_ram.bursts_read, residual_ram.beats_written,
-                  residual_ram.bursts_written);
-`endif
-`ifdef MAPS_PORT
-          $fwrite(file, "maps %0d %0d %0d %0d\n", maps_ram.beats_read,
-                  maps_ram.bursts_read, maps_ram.beats_written,
-                  maps_ram.bursts_written);
-`endif
-          $fclose(file);
-        end
+        $fclose(traffic_file);
 `endif
         $fclose(outputs_file);
         $fclose(spikes_file);
         $fclose(residual_file);
+        $fclose(layers_file);
         stalled <= linger != 256;
         done <= 1;
         if ($test$plusargs("finish")) $finish;

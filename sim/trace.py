@@ -1,54 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trace files of the testbench as arrays: spikes, residual stream, logits and counters by layer."""
+"""What the testbench writes, put together: maps and counters by layer, logits, bytes moved."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hw.memory_map import PortTraffic
 from hw.network import Layer, NetworkConfig, Output
-
-# Characters of the fields before the data: inference, layer, position, timestep, word.
-FIELDS = (8, 2, 4, 2, 2)
-FIELD_TYPES = (np.uint32, np.uint8, np.uint16, np.uint8, np.uint8)
-
-# Lines that are read together: their temporary arrays stay in the processor's cache.
-CHUNK = 1 << 13
-
-_DIGITS = np.full(256, 255, np.uint8)
-for _i, _digit in enumerate("0123456789abcdef"):
-    _DIGITS[ord(_digit)] = _i
+from sim.words import Words, signed_fields
 
 
 @dataclass(frozen=True)
-class Words:
-    """Trace words: one row for each, in the order of the simulation.
+class Report:
+    """What the testbench notes when a layer of an inference is done.
 
-    inference, layer, position, timestep, word: unsigned [n], of `FIELD_TYPES` from a file
-    data:  uint8 [n, bytes], least significant byte first, as it is least significant bit first
-    width: bits of a word
-
-    A network of paper size makes millions of words for each image, so they stay packed.
+    acs, cycles, saturations: the layer's counters
+    spike_lines, residual_lines: lines of the trace files by then
     """
 
-    inference: np.ndarray
-    layer: np.ndarray
-    position: np.ndarray
-    timestep: np.ndarray
-    word: np.ndarray
-    data: np.ndarray
-    width: int
-
-    @property
-    def bits(self) -> np.ndarray:
-        """The data as uint8 [n, width] of zeros and ones, least significant first."""
-        return np.unpackbits(self.data, axis=1, count=self.width, bitorder="little")
-
-    def select(self, rows: np.ndarray | slice) -> "Words":
-        """The words of a mask, of indices or of a slice."""
-        return Words(self.inference[rows], self.layer[rows], self.position[rows],
-                     self.timestep[rows], self.word[rows], self.data[rows], self.width)
+    inference: int
+    layer: int
+    acs: int
+    cycles: int
+    saturations: int
+    spike_lines: int
+    residual_lines: int
 
 
 @dataclass(frozen=True)
@@ -61,6 +40,7 @@ class LayerRun:
                 is once in a correct run; None likewise
     channels:   int64 [words * S] logical channel of each bit of a spike word, -1 for padding
     acs, cycles, saturations: the layer's counters
+    faults:     words that belong nowhere, one sentence each
     """
 
     layer: Layer
@@ -72,6 +52,7 @@ class LayerRun:
     acs: int
     cycles: int
     saturations: int
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,70 +62,18 @@ class Inference:
     logits:  int64 [classes]
     cycles:  from the end of the previous inference to its last output word
     seconds: of the simulation, an equal share of the whole run
-    faults:  words that belong nowhere, one sentence each
+    traffic: bytes that the memory ports moved, as the testbench's memories counted
+    predicted: what the program must move
+    faults:  output that is not as it must be, one sentence each
     """
 
     layers: tuple[LayerRun, ...]
     logits: np.ndarray
     cycles: int
     seconds: float
-    faults: list[str] = field(default_factory=list)
-
-
-def read_words(path: Path, width: int) -> Words:
-    """Read a trace file of words of `width` bits.
-
-    Raises ValueError if the file is not what the testbench writes.
-    """
-    digits = -(-width // 4)
-    widths = (*FIELDS, digits)
-    columns = sum(widths) + len(widths)
-    size = path.stat().st_size
-    if size % columns:
-        raise ValueError(f"trace {path.name} must hold lines of {columns} characters, "
-                         f"not {size!r} characters in all")
-    count = size // columns
-    numbers = [np.empty(count, dtype) for dtype in FIELD_TYPES]
-    data = np.empty((count, -(-digits // 2)), np.uint8)
-    with path.open("rb") as file:
-        for first in range(0, count, CHUNK):
-            lines = np.fromfile(file, np.uint8, CHUNK * columns).reshape(-1, columns)
-            nibbles, rows = _DIGITS[lines], slice(first, first + len(lines))
-            start = 0
-            for number, length in zip((*numbers, None), widths, strict=True):
-                field = nibbles[:, start:start + length]
-                if (field > 15).any():
-                    raise ValueError(f"trace {path.name} must hold hexadecimal digits in columns "
-                                     f"{start} to {start + length - 1}")
-                if number is None:
-                    data[rows] = _packed(field)
-                else:
-                    number[rows] = _number(field, number.dtype)
-                start += length + 1
-    return Words(*numbers, data, width)
-
-
-def _number(digits: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    number = np.zeros(len(digits), dtype)
-    for digit in digits.T:
-        number = number << np.uint8(4) | digit
-    return number
-
-
-def _packed(digits: np.ndarray) -> np.ndarray:
-    """Digits [n, length], most significant first, to bytes, least significant first."""
-    low, high = digits[:, ::-2], digits[:, -2::-2]
-    packed = low.copy()
-    packed[:, :high.shape[1]] |= high << np.uint8(4)
-    return packed
-
-
-def signed_fields(bits: np.ndarray, width: int) -> np.ndarray:
-    """Two's complement numbers of `width` bits packed in words: [n, F * width] to int64 [n, F]."""
-    # Up to 24 bits: float32 holds every partial sum, and multiplies matrices faster than integers.
-    powers = 2.0 ** np.arange(width, dtype=np.float32)
-    powers[-1] = -powers[-1]
-    return (bits.reshape(len(bits), -1, width).astype(np.float32) @ powers).astype(np.int64)
+    traffic: tuple[PortTraffic, ...] = ()
+    predicted: tuple[PortTraffic, ...] = ()
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -177,49 +106,68 @@ def read_outputs(path: Path) -> Outputs:
                    rows[:, 3].astype(np.int64), bool(stalled), cycles, samples)
 
 
-def assemble(program: Any, spikes: Words, residual: Words, outputs: Outputs,
-             number: int, seconds: float) -> Inference:
-    """Inference `number` of a run from its words, by the channel order in `program.traces`."""
+def read_traffic(path: Path, port_bits: int) -> list[tuple[PortTraffic, ...]]:
+    """Traffic of each inference from the testbench's file, which holds running totals of beats."""
+    before: dict[str, tuple[int, int]] = {}
+    inferences: list[list[PortTraffic]] = []
+    for line in path.read_text().splitlines():
+        port, *numbers = line.split()
+        beats = (int(numbers[0]), int(numbers[2]))
+        if not inferences or any(each.port == port for each in inferences[-1]):
+            inferences.append([])
+        read, written = (new - old for new, old in zip(beats, before.get(port, (0, 0))))
+        inferences[-1].append(PortTraffic(port, read * port_bits // 8, written * port_bits // 8))
+        before[port] = beats
+    return [tuple(ports) for ports in inferences]
+
+
+def layer_run(program: Any, trace: Any, report: Report, spikes: Words,
+              residual: Words) -> LayerRun:
+    """A layer from the trace words that came while it ran, by the channels of its `LayerTrace`."""
     network, geometry = program.model.network, program.hardware.geometry
     faults: list[str] = []
+    layer, channels = trace.layer, np.asarray(trace.channels, np.int64)
+    spike_map = spike_seen = stream = stream_seen = None
+    wanted = {"spike": layer.lif != "", "residual": layer.output is Output.RESIDUAL}
+    kinds = {"spike": spikes, "residual": residual}
+    for kind, words in kinds.items():
+        mine = words.layer == (trace.index if wanted[kind] else -1)
+        for index in np.unique(words.layer[~mine]):
+            faults.append(f"{kind} words of layer number {index} came with {layer.name}")
+        if not mine.all():
+            kinds[kind] = words.select(mine)
+    if wanted["spike"]:
+        words = kinds["spike"]
+        spike_map, spike_seen = _scatter(layer, network, channels, words, words.bits,
+                                         geometry.spike_word, "spike", faults)
+        spike_map = spike_map.view(bool)
+    if wanted["residual"]:
+        words = kinds["residual"]
+        values = signed_fields(words.bits, program.hardware.residual_width)
+        stream, stream_seen = _scatter(layer, network, channels, words, values,
+                                       geometry.neurons, "residual", faults)
+    return LayerRun(layer, spike_map, stream, spike_seen, stream_seen, channels, report.acs,
+                    report.cycles, report.saturations, tuple(faults))
+
+
+def assemble(program: Any, layers: Sequence[LayerRun], outputs: Outputs, number: int,
+             seconds: float, traffic: Sequence[PortTraffic] = (),
+             predicted: Sequence[PortTraffic] = ()) -> Inference:
+    """Inference `number` of a run from its layers and its output words."""
+    faults: list[str] = []
     mine = outputs.inference == number
-    counters, logits = _outputs(network, outputs.data[mine], outputs.last[mine], faults)
-    spikes = _together(spikes, spikes.inference == number)
-    residual = _together(residual, residual.inference == number)
-    layers = []
-    for trace in program.traces:
-        layer, channels = trace.layer, np.asarray(trace.channels, np.int64)
-        spike_map = spike_seen = stream = stream_seen = None
-        if layer.lif:
-            words = _together(spikes, spikes.layer == trace.index)
-            spike_map, spike_seen = _scatter(layer, network, channels, words, words.bits,
-                                             geometry.spike_word, "spike", faults)
-            spike_map = spike_map.view(bool)
-        if layer.output is Output.RESIDUAL:
-            words = _together(residual, residual.layer == trace.index)
-            values = signed_fields(words.bits, program.hardware.residual_width)
-            stream, stream_seen = _scatter(layer, network, channels, words, values,
-                                           geometry.neurons, "residual", faults)
-        layers.append(LayerRun(layer, spike_map, stream, spike_seen, stream_seen, channels,
-                               *(int(value) for value in counters[trace.index])))
-    for words, kind, wanted in (
-            (spikes, "spike", [t.index for t in program.traces if t.layer.lif]),
-            (residual, "residual",
-             [t.index for t in program.traces if t.layer.output is Output.RESIDUAL])):
-        for index in np.setdiff1d(words.layer, wanted):
-            faults.append(f"{kind} words came for layer number {index}, which has none")
+    counters, logits = _outputs(program.model.network, outputs.data[mine], outputs.last[mine],
+                                faults)
+    rows = {trace.layer.name: counters[trace.index].tolist() for trace in program.traces}
+    for run in layers:
+        kept = [run.acs, run.cycles, run.saturations]
+        if rows[run.layer.name] != kept:
+            faults.append(f"output of {run.layer.name}'s counters must be {kept}, as they were "
+                          f"kept, not {rows[run.layer.name]}")
     cycles = outputs.cycle[mine]
     before = outputs.cycle[outputs.inference < number]
-    return Inference(tuple(layers), logits,
-                     int(cycles.max(initial=0) - before.max(initial=0)), seconds, faults)
-
-
-def _together(words: Words, mask: np.ndarray) -> Words:
-    """The words of a mask, without a copy where they follow each other, as in an orderly run."""
-    rows = np.flatnonzero(mask)
-    if len(rows) and rows[-1] - rows[0] == len(rows) - 1:
-        return words.select(slice(rows[0], rows[-1] + 1))
-    return words.select(rows)
+    return Inference(tuple(layers), logits, int(cycles.max(initial=0) - before.max(initial=0)),
+                     seconds, tuple(traffic), tuple(predicted), tuple(faults))
 
 
 def _outputs(network: NetworkConfig, data: np.ndarray, last: np.ndarray,

@@ -11,15 +11,16 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hw.layout import LINE_WORDS
 from hw.network import NetworkConfig, Output
 
-SPIKE, RESIDUAL, OUTPUT, STOP = range(4)
-DATA_BITS = 65  # an output word is the widest
+SPIKE, RESIDUAL, OUTPUT, REPORT, STOP = range(5)
+DATA_BITS = 120  # three counters are the widest
 
 
 @dataclass
 class Event:
-    """A trace or output word."""
+    """A trace or output word, or a layer's end: its AC, cycle and saturation counters."""
 
     kind: int
     layer: int = 0
@@ -36,6 +37,20 @@ class Event:
         return packed
 
 
+class Readout(wiring.Component):
+    """Where the testbench looks for the end of a layer."""
+
+    def __init__(self):
+        super().__init__({"report": In(1), "acs": In(40), "cycles": In(40), "saturations": In(40)})
+
+    def elaborate(self, platform):
+        m = Module()
+        kept = Signal(120)   # an empty module would not be there
+        with m.If(self.report):
+            m.d.sync += kept.eq(Cat(self.acs, self.cycles, self.saturations))
+        return m
+
+
 class Mock(wiring.Component):
     """Takes `samples` samples, then plays `events` to their first STOP; again and again."""
 
@@ -43,30 +58,38 @@ class Mock(wiring.Component):
                  residual_bits: int):
         self.events, self.samples = events, samples
 
-        def trace(bits):
+        def trace(bits, words):
             return Out(wiring.Signature({
-                "valid": Out(1), "layer": Out(8), "position": Out(16), "timestep": Out(5),
-                "word": Out(8), "data": Out(unsigned(bits))}))
+                "valid": Out(words), "layer": Out(8), "position": Out(16), "timestep": Out(5),
+                "word": Out(8), "data": Out(unsigned(bits * words))}))
 
         super().__init__({
             "i": In(stream.Signature(unsigned(input_bits))),
             "o": Out(stream.Signature(data.StructLayout({"data": 64, "last": 1}))),
-            "trace_spikes": trace(spike_bits), "trace_residual": trace(residual_bits)})
+            "trace_spikes": trace(spike_bits, LINE_WORDS),
+            "trace_residual": trace(residual_bits, 1)})
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = memory = Memory(shape=unsigned(DATA_BITS + 39),
+        m.submodules.events = memory = Memory(shape=unsigned(DATA_BITS + 40),
                                               depth=len(self.events),
                                               init=[event.encode() for event in self.events])
         read = memory.read_port(domain="comb")
         taken, address = Signal(range(self.samples + 1)), Signal(range(len(self.events) + 1))
         event = Signal(data.StructLayout({"data": DATA_BITS, "word": 8, "timestep": 5,
-                                          "position": 16, "layer": 8, "kind": 2}))
+                                          "position": 16, "layer": 8, "kind": 3}))
+        m.submodules.readout = readout = Readout()
+        m.d.comb += Cat(readout.acs, readout.cycles, readout.saturations).eq(event.data)
         m.d.comb += [read.addr.eq(address), event.eq(read.data)]
         for port in (self.trace_spikes, self.trace_residual):
-            m.d.comb += Cat(port.data, port.word, port.timestep, port.position, port.layer).eq(
-                Cat(event.data[:len(port.data)], event.word, event.timestep, event.position,
-                    event.layer))
+            m.d.comb += Cat(port.timestep, port.position, port.layer).eq(
+                Cat(event.timestep, event.position, event.layer))
+        # A line of spikes with one word in it.
+        spikes, bank = self.trace_spikes, event.word[:2]
+        m.d.comb += [spikes.data.eq(event.data[:len(spikes.data) // LINE_WORDS]
+                                    .replicate(LINE_WORDS)),
+                     spikes.word.eq(event.word - bank), self.trace_residual.word.eq(event.word),
+                     self.trace_residual.data.eq(event.data)]
         m.d.comb += Cat(self.o.payload).eq(event.data)
         with m.If(taken != self.samples):
             m.d.comb += self.i.ready.eq(1)
@@ -75,9 +98,10 @@ class Mock(wiring.Component):
             m.d.sync += taken.eq(0)
             m.d.sync += address.eq(0)
         with m.Else():
-            m.d.comb += [self.trace_spikes.valid.eq(event.kind == SPIKE),
+            m.d.comb += [spikes.valid.eq((event.kind == SPIKE) << bank),
                          self.trace_residual.valid.eq(event.kind == RESIDUAL),
-                         self.o.valid.eq(event.kind == OUTPUT)]
+                         self.o.valid.eq(event.kind == OUTPUT),
+                         readout.report.eq(event.kind == REPORT)]
             with m.If((event.kind != OUTPUT) | self.o.ready):
                 m.d.sync += address.eq(address + 1)
         return m
@@ -86,12 +110,14 @@ class Mock(wiring.Component):
 NETWORK = NetworkConfig(embed_dim=16, depth=1, num_heads=2, timesteps=2, in_channels=1,
                         image_height=5, image_width=4, num_classes=3, mlp_ratio=2.0)
 WIDTH, NEURONS, WORD = 10, 4, 8
+CYCLES = 100   # of each layer
 
 
 def program():
     """What `simulate` needs of a program; the channels of each layer are stored in an odd order."""
     hardware = SimpleNamespace(
-        input_width=6, residual_width=WIDTH, streamed=False, spills_residual=False, port_bits=0,
+        input_width=6, residual_width=WIDTH, streamed=False, spills_residual=False,
+        spills_maps=False, port_bits=0,
         geometry=SimpleNamespace(spike_word=WORD, neurons=NEURONS, lanes=8, banks=2))
     model = SimpleNamespace(network=NETWORK,
                             input=SimpleNamespace(bits=6, signed=True, minimum=-32, maximum=31))
@@ -101,7 +127,7 @@ def program():
         channels[:layer.out_channels] = np.arange(layer.out_channels)[::-1]
         traces.append(SimpleNamespace(index=index, layer=layer, channels=channels))
     return SimpleNamespace(model=model, hardware=hardware, traces=tuple(traces), stream=b"",
-                           residual_bytes=0)
+                           residual_bytes=0, map_bytes=0)
 
 
 def random_results(seed=0):
@@ -140,9 +166,11 @@ def events(results, program):
                                 value = int(flat[timestep, c, position])
                                 packed |= (value & (1 << width) - 1) << i * width
                         played.append(Event(kind, trace.index, position, timestep, word, packed))
+        played.append(Event(REPORT, trace.index,
+                            data=result.acs | CYCLES << 40 | result.saturations << 80))
     words = [*map(int, results[-1].logits)]
     for result in results:
-        words += [result.acs, 100, result.saturations]
+        words += [result.acs, CYCLES, result.saturations]
     for i, word in enumerate(words):
         last = i == len(words) - 1
         played.append(Event(OUTPUT, data=(word & (1 << 64) - 1) | last << 64))

@@ -55,11 +55,11 @@ def test_command(tmp_path, capsys):
         acs = sum(image[index].acs for image in golden) / 2
         row = rows[layer.name]
         assert float(row.acs) == acs and float(row.dense) == golden[0][index].dense
-        assert float(row.lane_use) == pytest.approx(acs / 16 / float(row.cycles))
+        assert float(row.lane_use) == pytest.approx(acs / 32 / float(row.cycles))
         assert float(row.energy_nj) == pytest.approx(acs * 0.9e-3)
     assert float(rows["total"].acs) == sum(result.acs for image in golden for result in image) / 2
     text = capsys.readouterr().out
-    assert "counts of 2 images, means, 8 lanes x 2 banks" in text
+    assert "counts of 2 images, means: 8 lanes x 2 banks" in text
     assert "residual additions" in text and "on-chip memory traffic" in text
 
 

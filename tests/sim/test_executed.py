@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Additions by kind and memory traffic, against enumeration."""
 
-from dataclasses import dataclass
-from types import SimpleNamespace
-
-import pytest
+from dataclasses import replace
 
 from hw.compiler import compile_model
 from hw.config import HardwareConfig
@@ -17,12 +14,12 @@ from sim.executed import (
     Work,
     additions,
     lines,
-    off_chip,
     on_chip,
     residual_additions,
-    source_words,
-    target_words,
+    source_lines,
+    target_accesses,
     weight_bits,
+    window_lines,
     windows,
 )
 
@@ -38,30 +35,52 @@ def test_windows():
         assert windows(size) == pairs
 
 
-def test_source_words():
-    plan = PLANS["patch_embed.block1"]
-    layer = plan.layer
-    taps = sum(0 <= y + dy < layer.height and 0 <= x + dx < layer.width
-               for y in range(layer.height) for x in range(layer.width)
-               for dy in (-1, 0, 1) for dx in (-1, 0, 1))
+def test_source_lines():
+    hardware = PROGRAM.hardware
+    plan = PLANS["patch_embed.block2"]
+    source, layer = plan.sources[0], plan.layer
+    rows = sum(0 <= y + dy < layer.height
+               for y in range(layer.height) for _ in range(layer.width) for dy in (-1, 0, 1))
     assert layer.kernel == 3
-    assert source_words(plan) == plan.tiles * taps * SMALL.timesteps * plan.sources[0].words
+    # A line brings the three columns of a kernel row.
+    assert source_lines(plan, hardware) == plan.tiles * rows * SMALL.timesteps * source.words
+    encoder = PLANS["patch_embed.block0"]
+    rows = (3 * encoder.layer.height - 2) * encoder.layer.width
+    assert source_lines(encoder, hardware, 4) == 4 * rows * encoder.tiles
     # 1x1: every position once for each tile; the classifier reads bit planes of one position.
-    assert source_words(PLANS["block.0.mlp.mlp1"]) == 8 * SMALL.tokens * SMALL.timesteps * 4
-    assert source_words(PLANS["head"]) == PROGRAM.plan.planes.size
-    assert source_words(PLANS["block.0.attn.ssa"]) == 3 * PLANS["block.0.attn.q"].destination.size
+    lines_of_32 = -(-PLANS["block.0.mlp.mlp1"].sources[0].words // 4)
+    assert source_lines(PLANS["block.0.mlp.mlp1"], hardware) == (
+        8 * SMALL.tokens * SMALL.timesteps * lines_of_32)
+    assert source_lines(PLANS["head"], hardware) == PROGRAM.plan.planes.size
+    attention = PLANS["block.0.attn.ssa"]
+    groups = attention.sources[0].words * hardware.geometry.spike_word // (
+        hardware.attention_engines * hardware.attention_lanes)
+    assert source_lines(attention, hardware) == 3 * groups * SMALL.tokens * SMALL.timesteps
 
 
-def test_target_words():
+def test_target_accesses():
     pooling = next(plan for plan in PROGRAM.plan.layers if plan.layer.pool)
-    read, written = target_words(pooling)
-    per_window = SMALL.timesteps * pooling.destination.words
+    words = SMALL.timesteps * pooling.destination.words
     layer = pooling.layer
-    assert written == windows(layer.height) * windows(layer.width) * per_window
-    assert read == written - pooled(layer.height) * pooled(layer.width) * per_window
+    assert target_accesses(pooling) == (
+        windows(layer.height) * layer.width * words,
+        windows(layer.height) * windows(layer.width) * words)
     plain = PLANS["block.0.attn.q"]
-    assert target_words(plain) == (0, plain.destination.size)
-    assert target_words(PLANS["head"]) == (0, 0)
+    target = plain.destination
+    assert target_accesses(plain) == (0, target.positions * target.steps * target.words)
+    assert target_accesses(PLANS["head"]) == (0, 0)
+
+
+def test_windowed_maps_move_through_spike_memory():
+    assert window_lines(PROGRAM.plan) == (0, 0)
+    plan = PROGRAM.plan
+    wide = PLANS["patch_embed.block1"]
+    half = replace(wide.destination, rows=2)
+    following = replace(PLANS["patch_embed.block2"], sources=(half,))
+    changed = replace(plan, layers=(plan.layers[0], replace(wide, destination=half), following,
+                                    *plan.layers[3:]))
+    lines_of_map = half.height * half.row_lines
+    assert window_lines(changed) == (lines_of_map, following.tiles * lines_of_map)
 
 
 def test_an_event_reads_a_row_in_every_tile():
@@ -93,22 +112,6 @@ def test_additions_by_kind():
     assert work[-1].paper is None
 
 
-@dataclass
-class Bytes:
-    weights_read: int = 100
-    residual_written: int = 20
-
-
-@pytest.mark.parametrize("program, expected", [
-    (SimpleNamespace(stream=b""), {}),
-    (SimpleNamespace(stream=bytes(7)), {"weights and program": 7}),
-    (SimpleNamespace(stream=b"", traffic=Bytes()), {"weights read": 100, "residual written": 20}),
-    (SimpleNamespace(stream=b"", traffic={"weights": 5}), {"weights": 5}),
-])
-def test_off_chip(program, expected):
-    assert off_chip(program) == expected
-
-
 def test_streamed_weights_are_written_once():
     program = compile_model(MODEL, HardwareConfig.for_model(MODEL, lanes=8, banks=2, port_bits=64))
     weights = next(row for row in on_chip(program, [0] * len(PLANS)) if row.name == "weights")
@@ -118,10 +121,8 @@ def test_streamed_weights_are_written_once():
 
 
 def test_lines():
-    text = lines(SimpleNamespace(stream=bytes(9)),
-                 [Work("encoder", 1000, Operations(2000, 3000)), Work("residual", 10, None)],
+    text = lines([Work("encoder", 1000, Operations(2000, 3000)), Work("residual", 10, None)],
                  [Traffic("weights", 40, 50)])
     assert text[1].split() == ["encoder", "1,000", "0.9", "2,000", "3,000", "15.6"]
     assert text[2].split() == ["residual", "10", "0.0"]
     assert text[4].split() == ["weights", "40", "50"]
-    assert text[-1].split()[-2:] == ["9", "bytes"]

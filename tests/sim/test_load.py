@@ -9,7 +9,8 @@ from PIL import Image
 
 from hw.model import Samples
 from sim.benches.models import SMALL, random_inputs, random_model
-from sim.load import load_inputs, load_program, positive
+from sim.load import add_arguments, load_inputs, load_program, surroundings
+from sim.run import DEFAULT_LATENCY
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_array_as_image(directory, model, tmp_path):
     np.save(tmp_path / "image.npy", array)
     inputs = load_inputs(directory, model, 1, tmp_path / "image.npy")
     assert inputs.labels == (None,)
-    assert np.array_equal(inputs.values, np.clip(np.rint(array * 32), -32, 31)[None])
+    assert np.array_equal(inputs.values, np.clip(np.rint(array * 8), -8, 7)[None])
 
 
 def test_unsuitable_image(directory, model, tmp_path):
@@ -58,14 +59,27 @@ def test_unsuitable_image(directory, model, tmp_path):
         load_inputs(directory, model, 1, tmp_path / "none.png")
 
 
+def parse(*words):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(words)
+
+
 def test_program(directory):
-    program = load_program(directory, 8, 2)
+    program = load_program(directory, parse("--lanes", "8", "--banks", "2"))
     assert (program.hardware.geometry.lanes, program.hardware.geometry.banks) == (8, 2)
+    assert not program.hardware.streamed
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", ""])
-def test_positive(text):
-    with pytest.raises(argparse.ArgumentTypeError,
-                       match=f"^must be a positive integer, not '{text}'$"):
-        positive(text)
-    assert positive("12") == 12
+def test_memory_that_is_short_is_named(directory):
+    sentence = (r"^weight memory must hold a tile of \S+, \d+ rows in each of 2 banks beside the "
+                r"zero row, not 9: it is short by [\d,]+ bits$")
+    with pytest.raises(ValueError, match=sentence):
+        load_program(directory, parse("--lanes", "8", "--banks", "2", "--port-bits", "64",
+                                      "--weight-rows", "10"))
+
+
+def test_surroundings():
+    assert surroundings(parse()) == {"gaps": None, "latency": DEFAULT_LATENCY, "stalls": None}
+    assert surroundings(parse("--gaps", "1", "--latency", "2", "--stalls", "3")) == {
+        "gaps": 1, "latency": 2, "stalls": 3}

@@ -64,6 +64,33 @@ def test_stalls_change_cycles_and_nothing_else():
     assert sum(seen[4]) > sum(seen[0])
 
 
+def test_other_bytes_than_predicted_fail():
+    """A program with a beat more in its image than is read."""
+    model = random_model(replace(SMALL, timesteps=1, image_height=4, image_width=3))
+    program = streamed(model, 8, 2, port_bits=64)
+    inputs = random_inputs(model, 1)
+    simulator = Simulator.build(replace(program, stream=program.stream + bytes(8)))
+    run = simulator.start(inputs)
+    with run:
+        layers = list(run.layers())
+        inference = run.finish(layers)[0]
+    read = inference.traffic[0].read
+    golden = GoldenModel(model).run(inputs)[0]
+    comparison = compare(inference, golden)
+    assert [str(each) for each in comparison.mismatches] == [
+        f"port weights: bytes read must be {read + 8}, not {read}"]
+
+
+def test_residual_stream_and_maps_in_external_memory():
+    model = random_model(replace(SMALL, image_height=22, image_width=11, pool_stages=(True,) * 4))
+    program = streamed(model, 8, 2, port_bits=64, spill_residual=True, spike_lines=(24, 30))
+    inferences = check(Simulator.build(program), program, random_inputs(model, 2), stalls=3)
+    for inference in inferences:
+        assert [each.port for each in inference.traffic] == ["weights", "residual", "maps"]
+        assert inference.traffic == inference.predicted
+        assert all(each.read for each in inference.traffic)
+
+
 def test_two_networks_on_one_accelerator():
     """128 bits; one with one block, and a deeper one whose q, k and v have padding, in turn."""
     first = random_model(SMALL, seed=1)
