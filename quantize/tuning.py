@@ -9,8 +9,6 @@ layer by layer in the order of execution, until every LIF fires with its target 
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import count
-from math import exp, inf, log
 from statistics import NormalDist
 
 import numpy as np
@@ -21,6 +19,7 @@ from tqdm import tqdm
 
 from hw.network import Layer, NetworkConfig
 from quantize import rates
+from quantize.search import SEARCH_TOLERANCE, find_shift, firing_rate, search, with_odds
 from quantize.spikingformer import ATTENTION_V_THRESHOLD, SCALE, Spikingformer
 
 # Channels of a trained network differ: BatchNorm gains in 1 +- GAIN, biases with this deviation,
@@ -29,11 +28,6 @@ GAIN = 0.25
 SPREAD = 0.5
 LARGEST_SPREAD = 4.0
 LARGEST_ODDS = 4.0
-SEARCH_STEPS = 12
-TOLERANCE = 0.002           # of a rate, relative
-SEARCH_TOLERANCE = 0.005    # of a rate that takes a search of searches
-LARGEST_SHIFT = 16.0        # in units of a normalized current
-SHIFT_UNIT = 2.0 ** -12
 
 
 @dataclass(frozen=True)
@@ -55,61 +49,6 @@ def random_tensor(seed: int, network: str, tensor: str, shape: tuple[int, ...]) 
     digest = hashlib.sha256(f"{network}:{seed}:{tensor}".encode()).digest()
     rng = np.random.default_rng(np.frombuffer(digest, np.uint32))
     return torch.from_numpy(rng.standard_normal(shape, np.float32))
-
-
-def firing_rate(x: Tensor, shift: float, tau: float, v_threshold: float) -> float:
-    """Mean firing rate of `LIF(tau, v_threshold)` on currents x [T, ...] + shift."""
-    # The state less the shift obeys the same equation without it, in half the memory traffic.
-    state, fired = torch.full_like(x[0], -shift), 0
-    for current in x:
-        state.lerp_(current, 1 / tau)
-        fire = state >= v_threshold - shift
-        fired += int(fire.count_nonzero())
-        state.masked_fill_(fire, -shift)
-    return fired / x.numel()
-
-
-def find_shift(x: Tensor, target: float, tau: float, v_threshold: float = 1.0) -> float:
-    """The shift of currents x [T, ...] at which their LIF fires with the target rate.
-
-    A multiple of 2**-12: finer ones change nothing but the digits.
-    """
-    def error(shift: float) -> float:
-        rate = firing_rate(x, shift, tau, v_threshold)
-        if abs(rate - target) <= TOLERANCE * target:
-            return 0.0
-        return _logit(rate) - _logit(target)
-
-    # Log odds grow almost linearly with the shift, so a straight line between two bounds, or a
-    # slope of 2 before there are two, hits early.  Every third step bisects: event counts make
-    # rates that jump.
-    low, high, below, above = -LARGEST_SHIFT, LARGEST_SHIFT, None, None
-    shift, best = 0.0, (inf, 0.0)
-    for step in count(1):
-        found = error(shift)
-        best = min(best, (abs(found), shift))
-        if found == 0:
-            break
-        if found < 0:
-            low, below = shift, found
-        else:
-            high, above = shift, found
-        if high - low < 2 * SHIFT_UNIT:
-            break
-        if not step % 3:
-            shift = (low + high) / 2
-        elif below is None or above is None:
-            shift -= found / 2
-        else:
-            shift = low - below * (high - low) / (above - below)
-        shift = round(shift / SHIFT_UNIT) * SHIFT_UNIT
-        shift = min(max(shift, low + SHIFT_UNIT), high - SHIFT_UNIT)
-    return best[1]
-
-
-def _logit(rate: float) -> float:
-    rate = min(max(rate, 1e-9), 1 - 1e-9)
-    return log(rate / (1 - rate))
 
 
 def max_pool(spikes: Tensor) -> Tensor:
@@ -213,7 +152,7 @@ class _Tuning:
 
         spread = SPREAD
         if layer.lif in self.pooled:
-            spread, _ = _search(pooled, self.pooled[layer.lif], 0.0, LARGEST_SPREAD)
+            spread, _ = search(pooled, self.pooled[layer.lif], 0.0, LARGEST_SPREAD)
         return self._fire(layer, self._current(raw, bn, spread * biases, target))
 
     def _residual(self, layer: Layer, x: Tensor, stream: Tensor | None) -> Tensor:
@@ -249,7 +188,7 @@ class _Tuning:
             spreads = {"q": abs(alignment), "k": alignment, "v": 0.0}
             return {branch: self._current(
                         raw, bn, spreads[branch] * pattern,
-                        _with_odds(self.targets[layers[branch].lif], odds))
+                        with_odds(self.targets[layers[branch].lif], odds))
                     for branch, (raw, bn) in convolved.items()}
 
         def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -263,10 +202,10 @@ class _Tuning:
 
         layer = self.layers[f"{name}.ssa"]
         target, odds = self.targets[layer.lif], 0.0
-        alignment, reached = _search(lambda value: rate(value, 0.0), target,
+        alignment, reached = search(lambda value: rate(value, 0.0), target,
                                      -LARGEST_SPREAD, LARGEST_SPREAD)
         if abs(reached - target) > 2 * SEARCH_TOLERANCE * target:
-            odds, _ = _search(lambda value: rate(alignment, value), target,
+            odds, _ = search(lambda value: rate(alignment, value), target,
                               -LARGEST_ODDS, LARGEST_ODDS)
         spikes = [self._fire(layers[branch], current)
                   for branch, current in currents(alignment, odds).items()]
@@ -281,28 +220,6 @@ class _Tuning:
         quantiles = [NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)]
         order = self._random(name, (heads, size)).argsort(1)
         return torch.tensor(quantiles, dtype=torch.float32)[order].flatten()
-
-
-def _with_odds(rate: float, log_odds: float) -> float:
-    """The rate whose odds are exp(log_odds) times those of `rate`."""
-    return 1 / (1 + exp(-_logit(rate) - log_odds))
-
-
-def _search(function: Callable[[float], float], target: float, low: float, high: float,
-            ) -> tuple[float, float]:
-    """Where a monotonic function comes closest to a target rate, and its value there."""
-    tried = {low: function(low), high: function(high)}
-    if min(tried.values()) < target < max(tried.values()):
-        growing = tried[low] < tried[high]
-        for step in range(SEARCH_STEPS):
-            share = (target - tried[low]) / (tried[high] - tried[low])
-            middle = low + (high - low) * (share if step % 3 else 0.5)
-            tried[middle] = function(middle)
-            if abs(tried[middle] - target) <= SEARCH_TOLERANCE * target:
-                break
-            low, high = (middle, high) if (tried[middle] < target) == growing else (low, middle)
-    best = min(tried, key=lambda value: abs(tried[value] - target))
-    return best, tried[best]
 
 
 @torch.no_grad()

@@ -40,41 +40,6 @@ def measured_rates(model: Spikingformer, inputs: np.ndarray) -> dict[str, float]
     return found
 
 
-@pytest.mark.parametrize("tau", [2.0, 1.5])
-def test_firing_rate_is_that_of_the_lif(tau):
-    x = 2 * tuning.random_tensor(0, "", "x", (6, 5000))
-    for shift in (-0.5, 0.0, 0.75):
-        expected = float(LIF(tau, 0.5)(x + shift).mean())
-        assert tuning.firing_rate(x, shift, tau, 0.5) == pytest.approx(expected, abs=1e-4)
-
-
-@pytest.mark.parametrize("target", [0.005, 0.1, 0.5, 0.9])
-def test_the_shift_reaches_the_rate(target):
-    x = tuning.random_tensor(0, "", "x", (4, 20000))
-    shift = tuning.find_shift(x, target, 2.0)
-    assert float(LIF(2.0)(x + shift).mean()) == pytest.approx(target, rel=0.003)
-    assert (shift / tuning.SHIFT_UNIT).is_integer()
-
-
-def test_rates_that_jump_are_met_as_closely_as_they_can_be():
-    x = torch.arange(4.0).repeat(25)[None].repeat(4, 1)   # four values: few rates are possible
-    possible = [tuning.firing_rate(x, shift, 2.0, 1.0) for shift in np.linspace(-4, 4, 2001)]
-    for target in (0.1, 0.3, 0.66):
-        reached = tuning.firing_rate(x, tuning.find_shift(x, target, 2.0), 2.0, 1.0)
-        below = max(rate for rate in possible if rate <= target)
-        above = min(rate for rate in possible if rate >= target)
-        assert reached in (below, above)
-
-
-@pytest.mark.parametrize(("target", "wanted"), [
-    (0.36, (0.6, 0.36)), (-1.0, (0.0, 0.0)), (7.0, (1.0, 1.0))])
-@pytest.mark.parametrize("sign", [1, -1])
-def test_search(target, wanted, sign):
-    value, reached = tuning._search(lambda x: sign * x * x, sign * target, 0.0, 1.0)
-    assert value == pytest.approx(wanted[0], rel=0.01)
-    assert reached == pytest.approx(sign * wanted[1], rel=0.01)
-
-
 def test_every_lif_of_a_static_network_reaches_its_target(tuned, images):
     model, rates = tuned
     lifs = [layer.lif for layer in NETWORK.layers() if layer.lif]
