@@ -31,10 +31,15 @@ def check_inputs(program: Any, inputs: np.ndarray) -> np.ndarray:
 
 
 def prepare(program: Any, inputs: np.ndarray, directory: Path) -> list[str]:
-    """Write the samples and name all files as plusargs."""
+    """Write the samples and name all files as plusargs.
+
+    A program that begins at a later layer takes no samples.
+    """
     network = program.model.network
     # The order of the port: y, x, timestep, channel innermost.
     samples = np.moveaxis(inputs, (-2, -1), (1, 2)).reshape(-1)
+    if getattr(program, "first_layer", 0):
+        samples = samples[:0]
     samples &= (1 << program.hardware.input_width) - 1
     (directory / "inputs").write_text("\n".join(f"{value:x}" for value in samples.tolist()) + "\n")
     if program.hardware.streamed:

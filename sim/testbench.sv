@@ -155,8 +155,9 @@ module testbench #(
   longint unsigned spike_lines = 0, residual_lines = 0;
   longint unsigned samples = 0, words = 0, watchdog = 200000;
   longint unsigned cycle = 0, sent = 0, received = 0, idle = 0;
-  // After the last output word the run goes on for a moment, to catch words that are too many.
-  int unsigned linger = 0;
+  // After the last output word the run goes on for a moment, to catch words that are too many.  A
+  // program without input would begin anew.
+  int unsigned linger = 0, linger_end = 256;
   logic [31:0] inference = 0, gaps = 0, noise = 1;
 
   initial begin
@@ -209,6 +210,7 @@ module testbench #(
   initial begin
     string earlier;
     if ($value$plusargs("preload=%s", earlier)) begin
+      linger_end = 1;
       #2;  // after the memories' own initial contents, before the end of reset
 `define HALF(N) \
       $readmemh({earlier, `"/half``N``bank0`"}, dut.memory.half``N``bank0); \
@@ -217,6 +219,9 @@ module testbench #(
       $readmemh({earlier, `"/half``N``bank3`"}, dut.memory.half``N``bank3);
       `HALF(0)
       `HALF(1)
+`ifndef WEIGHT_PORT
+      $readmemh({earlier, "/program"}, dut.sequencer.\program );
+`endif
 `ifndef RESIDUAL_PORT
       $readmemh({earlier, "/residual"}, dut.finish.residual.\stream );
 `endif
@@ -294,8 +299,9 @@ module testbench #(
 
       idle <= i_fire || o_fire || spikes_valid != 0 || residual_valid ? 0 : idle + 1;
       if (received >= words) linger <= linger + 1;
-      if (linger == 256 || idle >= watchdog) begin
-        $fwrite(outputs_file, "end %0d %0d %0d %0d\n", linger != 256, cycle, sent, received);
+      if (linger == linger_end || idle >= watchdog) begin
+        $fwrite(outputs_file, "end %0d %0d %0d %0d\n", linger != linger_end, cycle, sent,
+                received);
 `ifdef WEIGHT_PORT
         $fclose(traffic_file);
 `endif
@@ -303,7 +309,7 @@ module testbench #(
         $fclose(spikes_file);
         $fclose(residual_file);
         $fclose(layers_file);
-        stalled <= linger != 256;
+        stalled <= linger != linger_end;
         done <= 1;
         if ($test$plusargs("finish")) $finish;
       end
