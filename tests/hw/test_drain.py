@@ -8,17 +8,23 @@ import pytest
 
 from hw.drain import Drain, repeat_interval
 from hw.network import pooled
+from hw.tiles import PARAM_SLOTS
+from sim.benches.maps import StoredMap
 from tests.hw.harness import Bench, every_idle, small_hardware
 
 HARDWARE = small_hardware()
 GEOMETRY = HARDWARE.geometry
 PER_WORD = GEOMETRY.spike_word // GEOMETRY.neurons
-TARGET_BASE = 3
+PARAM_BASE = 2
 
 
 @dataclass(frozen=True)
 class Job:
-    """One layer, as the compiler would describe it."""
+    """One layer, as the compiler would describe it.
+
+    grid: of the target, else it is a TOKEN map; rows: of the target on chip, 0: all
+    samples: the planes of a sum have joined in the lanes
+    """
 
     height: int = 1
     width: int = 1
@@ -30,6 +36,9 @@ class Job:
     repeat: bool = False
     accumulate: bool = False
     signed_input: bool = False
+    samples: bool = False
+    grid: bool = True
+    rows: int = 0
 
     @property
     def beats(self):
@@ -37,57 +46,67 @@ class Job:
         return (self.tiles - 1) * GEOMETRY.beats + self.last_beats
 
     @property
-    def words(self):
-        return -(-self.beats // PER_WORD)
-
-    @property
-    def columns(self):
-        return pooled(self.width) if self.pool else self.width
+    def target(self):
+        words = -(-self.beats // PER_WORD)
+        size = (pooled(self.height), pooled(self.width)) if self.pool else (self.height, self.width)
+        return StoredMap(1, 3, *size, self.timesteps, words, self.grid,
+                         min(words, GEOMETRY.tile_words), self.rows)
 
     def fields(self, interval):
-        column = self.timesteps * self.words
         return {"height": self.height, "width": self.width, "timesteps": self.timesteps,
                 "planes": self.planes, "tiles": self.tiles, "last_beats": self.last_beats,
                 "pool": self.pool, "repeat": self.repeat, "accumulate": self.accumulate,
-                "signed_input": self.signed_input, "interval": interval,
-                "residual_stride": self.beats, "target_base": TARGET_BASE,
-                "target_words": self.words, "column_stride": column,
-                "target_row_stride": self.columns * column}
+                "signed_input": self.signed_input, "samples": self.samples, "interval": interval,
+                "residual_stride": self.beats, "param_base": PARAM_BASE, **self.target.target(),
+                **({"target_window": 1} if self.rows else {})}
 
     def groups(self):
         """Sums that come in: (tile, y, x, timestep, plane)."""
         steps = 1 if self.repeat else self.timesteps
+        planes = 1 if self.samples else self.planes
         return [(tile, y, x, t, plane) for tile in range(self.tiles) for y in range(self.height)
-                for x in range(self.width) for t in range(steps) for plane in range(self.planes)]
+                for x in range(self.width) for t in range(steps) for plane in range(planes)]
 
     def expected(self):
         """Beats that go out: number of the group, and the tag's fields."""
-        beats = []
+        beats, target = [], self.target
         for index, (tile, y, x, t, plane) in enumerate(self.groups()):
             count = self.last_beats if tile == self.tiles - 1 else GEOMETRY.beats
-            last_plane = plane == self.planes - 1
+            last_plane = self.samples or plane == self.planes - 1
             repeats = self.timesteps if self.repeat and last_plane else 1
             for again in range(repeats):
                 step = t + again
                 position = y * self.width + x
                 row, column = (y // 2, x // 2) if self.pool else (y, x)
+                ring = (tile * target.height + row) % self.rows if self.rows else row
                 last = (position == self.height * self.width - 1
                         and step == self.timesteps - 1)
+                emit = last if self.accumulate else last_plane
                 for beat in range(count):
+                    channel_beat = tile * GEOMETRY.beats + beat
+                    word = channel_beat // PER_WORD
+                    _, bank, line = target.write(row, column, step, word)
                     beats.append((index, {
-                        "beat": beat, "channel_beat": tile * GEOMETRY.beats + beat,
+                        "beat": beat, "channel_beat": channel_beat,
+                        # Streamed parameters take turns in their slots.
+                        "param": tile % PARAM_SLOTS * GEOMETRY.beats + beat if self.rows
+                        else PARAM_BASE + channel_beat,
                         "fresh": (position == 0 and step == 0) if self.accumulate else plane == 0,
-                        "hold": again > 0, "subtract": self.signed_input and plane == 0,
-                        "emit": last if self.accumulate else last_plane,
+                        "hold": again > 0,
+                        "subtract": self.signed_input and not self.samples and plane == 0,
+                        "emit": emit,
                         "first_timestep": step == 0, "first_token": position == 0 and step == 0,
                         "residual": ((position * self.timesteps + step) * self.beats
-                                     + tile * GEOMETRY.beats + beat),
-                        "target": TARGET_BASE + tile * GEOMETRY.lanes // GEOMETRY.spike_word
-                        + ((row * self.columns + column) * self.timesteps + step) * self.words
-                        + beat // PER_WORD,
+                                     + channel_beat),
+                        "target": line, "bank": bank,
                         "left": x == 0, "top": y == 0,
                         "column": self.pool and x % 2 == 1 and x < self.width - 1,
                         "row": self.pool and y % 2 == 1 and y < self.height - 1,
+                        "around": ring == target.chip_rows - 1,
+                        # A row of windows ends with its last row, or with the map.
+                        "row_end": emit and beat == count - 1 and x == self.width - 1
+                        and step == self.timesteps - 1
+                        and (not self.pool or y % 2 == 1 or y == self.height - 1),
                         "position": position, "timestep": step}))
         return beats
 
@@ -97,24 +116,36 @@ JOBS = {
     "one-group": Job(),
     "short-last-tile": Job(tiles=2, last_beats=2),
     "short-last-tile-2x3": Job(2, 3, 2, tiles=3, last_beats=2),
+    "token-9-words": Job(2, 3, 2, tiles=5, last_beats=2, grid=False),
+    "token-1x5": Job(1, 5, 1, tiles=2, grid=False),
     "classifier-ends-after-its-classes": Job(tiles=2, last_beats=1),
-    "timesteps": Job(1, 2, 4),
+    "timesteps": Job(1, 6, 4),
     "planes": Job(1, 2, 1, 3, signed_input=True),
     "planes-and-timesteps": Job(2, 1, 3, 2, signed_input=True),
     "unsigned-planes": Job(1, 2, 2, 3),
+    "samples-events": Job(2, 5, 3, 4, signed_input=True, samples=True),
     "repeat": Job(2, 2, 3, repeat=True),
-    "repeat-planes": Job(1, 3, 4, 2, repeat=True, signed_input=True),
-    "repeat-two-tiles-pool": Job(3, 3, 2, 2, 2, 2, pool=True, repeat=True),
+    "repeat-samples": Job(1, 3, 4, 2, repeat=True, signed_input=True, samples=True),
+    "repeat-two-tiles-pool": Job(3, 3, 2, 2, 2, 2, pool=True, repeat=True, samples=True),
     "accumulate": Job(2, 2, 3, accumulate=True),
     "accumulate-two-tiles": Job(1, 3, 2, tiles=2, last_beats=3, accumulate=True),
     "pool-1x1": Job(pool=True),
-    "pool-1x5": Job(1, 5, 2, pool=True),
+    "pool-1x9": Job(1, 9, 2, pool=True),
     "pool-5x1": Job(5, 1, pool=True),
     "pool-even": Job(4, 4, 2, pool=True),
     "pool-odd": Job(3, 5, 1, pool=True),
     "pool-two-tiles": Job(3, 4, 2, tiles=2, last_beats=2, pool=True),
     "two-times-two": Job(2, 2, pool=True),
+    "ring-2-of-5": Job(5, 2, 1, tiles=3, last_beats=2, rows=2),
+    "ring-4-of-6": Job(6, 5, 1, tiles=2, rows=4),
+    "ring-pool-2-of-4": Job(7, 3, 2, tiles=2, pool=True, rows=2),
+    "ring-pool-3-of-4": Job(8, 1, tiles=3, pool=True, rows=3),
+    "ring-repeat-samples": Job(3, 5, 2, 3, 2, 2, repeat=True, samples=True, rows=2),
 }
+
+
+def hardware_of(job):
+    return small_hardware(port_bits=64, spills_maps=True) if job.rows else HARDWARE
 
 
 @every_idle
@@ -125,7 +156,7 @@ def test_beats(job, idle):
     groups = job.groups()
     sums = rng.integers(-256, 256, (len(groups), GEOMETRY.lanes))
     events = rng.integers(0, 500, len(groups))
-    bench = Bench(dut := Drain(HARDWARE))
+    bench = Bench(dut := Drain(hardware_of(job)))
     bench.instruction(**job.fields(interval))
     bench.pulse(dut.start)
 
@@ -138,11 +169,12 @@ def test_beats(job, idle):
             await ctx.tick()
             ctx.set(dut.i.valid, 0)
             held = (job.timesteps * repeat_interval(GEOMETRY.beats, interval)
-                    if job.repeat and plane == job.planes - 1 else interval)
+                    if job.repeat and (job.samples or plane == job.planes - 1) else interval)
             await ctx.tick().repeat(held - 1 + int(rng.integers(0, idle + 1)))
     bench.sim.add_testbench(lanes)
     got = bench.record(dut.o.valid, dut.o.payload)
     done = bench.record(dut.done)
+    released = bench.record(1, dut.released)
     sent = bench.record(dut.i.valid)
     bench.run(extra=20)
 
@@ -153,6 +185,8 @@ def test_beats(job, idle):
     first = [tag["beat"] * GEOMETRY.neurons for _, tag in expected]
     assert [p["values"] for _, p in got] == [
         sums[group, n:n + GEOMETRY.neurons].tolist() for (group, _), n in zip(expected, first)]
+    ends = [number for number, (_, p) in enumerate(got) if p["tag"]["row_end"]]
+    assert len(ends) == job.tiles * job.target.height or job.accumulate
     # Repetitions of a static input's current are no additions.
     assert [p["events"] for _, p in got] == [
         0 if tag["hold"] else events[group] for group, tag in expected]
@@ -161,16 +195,18 @@ def test_beats(job, idle):
     assert all(np.diff(starts) >= interval)
     assert got[0][0] - sent[0][0] == Drain.LATENCY
     assert [cycle for cycle, in done] == [got[-1][0] - Drain.LATENCY]
+    assert released[-1][1] == job.tiles
 
 
 def test_two_layers_in_a_row():
     """`start` forgets where the layer before has ended."""
-    job = Job(2, 3, 2, tiles=2, last_beats=2)
+    job = Job(3, 3, 2, tiles=3, last_beats=2, rows=2)
     groups = job.groups()
-    bench = Bench(dut := Drain(HARDWARE))
+    bench = Bench(dut := Drain(hardware_of(job)))
     bench.instruction(**job.fields(4))
     bench.pulse(dut.start, 2)
     bench.pulse(dut.start, 2 + 6 * len(groups))
+    bench.pulse(dut.restart, 2 + 6 * len(groups))
     for run in range(2):
         bench.source(dut.i, [{"events": i} for i in range(len(groups))], period=4,
                      first=5 + run * 6 * len(groups))
