@@ -76,6 +76,13 @@ def content_hash(parts: Sequence[str]) -> str:
     return digest.hexdigest()[:20]
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that appears complete or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
 def build(design: Design, cache: Path = CACHE, toolchain: Toolchain | None = None) -> Path:
     """Path of the simulator for `design`, compiled if the cache does not hold it.
 

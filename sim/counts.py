@@ -10,7 +10,6 @@ memory map (`hw.memory_map`).
 import argparse
 import csv
 import io
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -23,6 +22,7 @@ from hw.memory_map import memory_map
 from hw.options import describe
 from quantize.energy import Operations, energy_nj, paper_counts
 from quantize.golden import GoldenModel
+from sim.build import write_whole
 from sim.compare import Comparison, compare
 from sim.executed import additions, lines, on_chip
 from sim.load import add_arguments, fail, load_inputs, load_program, surroundings
@@ -126,9 +126,7 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
     writer.writerow(names)
     writer.writerows([getattr(row, name) for name in names] for row in rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text.getvalue())
-    os.replace(partial, path)
+    write_whole(path, text.getvalue())
 
 
 def build_parser() -> argparse.ArgumentParser:

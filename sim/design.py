@@ -2,13 +2,12 @@
 """Accelerator and testbench as one design for the simulator."""
 
 import json
-import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import hw
-from sim.build import CACHE, Design, content_hash
+from sim.build import CACHE, Design, content_hash, write_whole
 
 TESTBENCH = Path(__file__).with_name("testbench.sv")
 MEMORY = Path(__file__).with_name("axi_ram.sv")
@@ -52,7 +51,5 @@ def generated(program: Any, cache: Path = CACHE) -> str:
 
         text = accelerator_verilog(program, trace=True)
         cache.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_name(f".{kept.name}.{os.getpid()}")
-        partial.write_text(text)
-        os.replace(partial, kept)
+        write_whole(kept, text)
     return kept.read_text()

@@ -10,14 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 
 from hw.axi import block_bytes
 from hw.compiler import Program
 from hw.isa import Op
 from hw.layout import LINE_WORDS, Arrangement, LayerPlan, SpikeMap
 from hw.network import Output
-from quantize.golden import max_pool
 from sim.resume import LaterProgram
 
 
@@ -72,13 +70,22 @@ def readmemh(bits: np.ndarray) -> bytes:
 def map_words(layer: LayerPlan, spikes: np.ndarray, word: int) -> np.ndarray:
     """The words that a layer leaves of its spikes [T, C, H, W]: uint8 [H, W, T, words, bits]."""
     if layer.layer.pool:
-        spikes = max_pool(torch.from_numpy(spikes)[:, None])[:, 0].numpy()
+        spikes = _pooled(_pooled(spikes, 2), 3)
     target = layer.destination
     stored = np.zeros((*spikes.shape[2:], len(spikes), target.words * word), np.uint8)
     channels = np.array(target.channels)
     real = np.flatnonzero(channels >= 0)
     stored[..., real] = spikes.transpose(2, 3, 0, 1)[..., channels[real]]
     return stored.reshape(*stored.shape[:3], target.words, word)
+
+
+def _pooled(spikes: np.ndarray, axis: int) -> np.ndarray:
+    """OR over the valid part of windows of 3, stride 2, padding 1, along one axis."""
+    parts = spikes.swapaxes(0, axis)
+    windows, odd = parts[::2].copy(), parts[1::2]
+    windows[:len(odd)] |= odd
+    windows[1:] |= odd[:len(windows) - 1]
+    return windows.swapaxes(0, axis)
 
 
 def places(target: SpikeMap) -> tuple[np.ndarray, np.ndarray]:

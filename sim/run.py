@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hw.memory_map import traffic
-from sim.build import CACHE, build
+from sim.build import CACHE, build, write_whole
 from sim.design import accelerator_design
 from sim.inputs import check_inputs, prepare
 from sim.toolchain import ToolError, cocotb_environment
@@ -53,6 +53,7 @@ class Simulator:
     cocotb:  the testbench runs under cocotb, else under Verilator's own main
     waves:   it can write a VCD file
     preload: a run may begin with given contents of the memories
+    build_seconds: that it took to generate, translate and compile it, maybe long ago
     """
 
     program: Any
@@ -60,6 +61,7 @@ class Simulator:
     cocotb: bool
     waves: bool
     preload: bool = False
+    build_seconds: float = 0.0
 
     @classmethod
     def build(cls, program: Any, *, cocotb: bool = True, waves: bool = False,
@@ -72,10 +74,19 @@ class Simulator:
 
         Raises ToolError if a tool is missing or fails.
         """
+        start = time.perf_counter()
         cocotb = cocotb and cocotb_environment("", "", Path()) is not None
         design = accelerator_design(program, verilog=verilog, cocotb=cocotb, waves=waves,
                                     preload=preload, cache=cache)
-        return cls(program, build(design, cache), cocotb, waves, preload)
+        executable = build(design, cache)
+        note = executable.with_name("seconds")
+        if not note.is_file():
+            write_whole(note, f"{time.perf_counter() - start:.1f}")
+        return cls(program, executable, cocotb, waves, preload, float(note.read_text()))
+
+    def of(self, program: Any) -> "Simulator":
+        """The simulator for another program of the same hardware, with streamed weights."""
+        return replace(self, program=program)
 
     def start(self, inputs: np.ndarray, *, gaps: int | None = None,
               waves: Path | str | None = None, watchdog: int = WATCHDOG_CYCLES,

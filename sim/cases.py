@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The measurements of docs/results.md as data: networks, hardware, surroundings."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from hw.network import Classifier
+from hw.options import add_hardware_options
+from sim.run import DEFAULT_LATENCY
+
+SYNTHETIC = Path("build/synthetic")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model directory.
+
+    make: arguments of `quantize.synthesize` that write it, or a command to say to the user
+    """
+
+    directory: Path
+    make: tuple[str, ...] | str
+
+    @property
+    def name(self) -> str:
+        return self.directory.name
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is around the accelerator, and changes cycles only; see `sim.run.Simulator.start`."""
+
+    latency: int = DEFAULT_LATENCY
+    stalls: int | None = None
+    gaps: int | None = None
+
+    def keywords(self) -> dict[str, Any]:
+        return {"latency": self.latency, "stalls": self.stalls, "gaps": self.gaps}
+
+    def __str__(self) -> str:
+        parts = [f"latency {self.latency}"]
+        parts += [f"{name} seed {seed}" for name, seed in (("stalls", self.stalls),
+                                                           ("gaps", self.gaps)) if seed]
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Inferences on one hardware, which is made for all of the models.
+
+    options: words of the hardware options (`hw.options`)
+    around:  each model runs once in each of these surroundings
+    """
+
+    name: str
+    sources: tuple[Source, ...]
+    options: tuple[str, ...]
+    around: tuple[Surroundings, ...] = (Surroundings(),)
+
+    def hardware_options(self) -> argparse.Namespace:
+        """The options, parsed."""
+        parser = argparse.ArgumentParser()
+        add_hardware_options(parser)
+        return parser.parse_args(self.options)
+
+    @property
+    def command(self) -> str:
+        return f"python -m sim.results {self.name}"
+
+
+def synthetic(network: str, classifier: Classifier = Classifier.AVGPOOL_FC) -> Source:
+    """A network of a published size with random weights."""
+    if classifier is Classifier.AVGPOOL_FC:
+        return Source(SYNTHETIC / network, (network,))
+    directory = SYNTHETIC / f"{network}-{classifier.value}"
+    return Source(directory, (network, "--classifier", classifier.value, "--out", str(directory)))
+
+
+# 2,048 adders.  Weights are streamed through 128 bits, which is the default for so many.
+WIDE = ("--lanes", "128", "--banks", "8")
+# Nothing of 8-512 is on chip but what must be: the largest map of its blocks is mlp1's.
+SMALL_MEMORY = ("--spill-residual", "--spike-lines", "6272", "6272")
+CIFAR = "cifar10-4-256"
+FASHION = Source(Path("build/fashion"), "make fashion-mnist")
+
+CASES: Mapping[str, Case] = MappingProxyType({case.name: case for case in (
+    Case("fashion", (FASHION,), WIDE),
+    Case(CIFAR, (synthetic(CIFAR),), WIDE),
+    Case("cifar10-2-384", (synthetic("cifar10-2-384"),), WIDE),
+    Case("cifar10-4-384", (synthetic("cifar10-4-384"),), WIDE),
+    Case("dvs-2-256", (synthetic("dvs-2-256"),), WIDE),
+    Case("imagenet-8-512", (synthetic("imagenet-8-512"),), (*WIDE, *SMALL_MEMORY)),
+    Case("two-networks", (synthetic("cifar10-2-384"), synthetic(CIFAR)), WIDE),
+    Case("classifiers", tuple(synthetic(CIFAR, form) for form in Classifier), WIDE),
+    Case("stalls", (synthetic(CIFAR),), WIDE,
+         (Surroundings(), Surroundings(latency=400), Surroundings(stalls=1),
+          Surroundings(stalls=2, gaps=3), Surroundings(latency=1, stalls=4))),
+)})
