@@ -11,7 +11,7 @@ import pytest
 from hw.config import HardwareConfig
 from hw.layout import plan_memory
 from hw.model import InputFormat
-from hw.network import Classifier, NetworkConfig, Output
+from hw.network import Classifier, Kind, NetworkConfig, Output
 from tests.hw.harness import small_hardware
 from tests.hw.reference import conv, random_model, run
 
@@ -24,7 +24,12 @@ MODEL, IMAGE = random_model(NETWORK)
     ({"acc_width": 1.5}, "acc_width must be a non-negative integer, not 1.5"),
     ({"queue_depth": 1}, "queue_depth must be at least 2, not 1"),
     ({"max_timesteps": 0}, "max_timesteps must be 1 to 16, not 0"),
-    ({"max_timesteps": 17}, "max_timesteps must be 1 to 16, not 17")])
+    ({"max_timesteps": 17}, "max_timesteps must be 1 to 16, not 17"),
+    ({"port_bits": 32}, "port_bits must be 0 (weights on chip), 64 or 128, not 32"),
+    ({"attention_engines": 3}, "attention_engines of 4 channels must share a line of 16, not 3"),
+    ({"attention_engines": 4, "attention_lanes": 8},
+     "attention_engines of 8 channels must share a line of 16, not 4"),
+    ({"attention_engines": 0}, "attention_engines of 4 channels must share a line of 16, not 0")])
 def test_bad_fields(changes, sentence):
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         small_hardware(**changes)
@@ -53,7 +58,7 @@ def test_incomplete_dictionaries(change):
 def test_depths_are_those_of_the_plan():
     hardware = HardwareConfig.for_model(MODEL, 16, 4, neurons=4)
     plan = plan_memory(NETWORK, hardware.geometry, MODEL.input.bits, MODEL.residual.width)
-    assert hardware.spike_words == plan.spike_words
+    assert hardware.spike_lines == plan.spike_lines
     assert hardware.residual_words == NETWORK.tokens * NETWORK.timesteps * 16 // 4
     assert hardware.token_sum_words == 16 // 4
     assert hardware.logit_words == 3
@@ -66,8 +71,51 @@ def test_features_follow_the_network():
     model, _ = random_model(events, input_format=InputFormat(3, True, 1.0, (0.0,), (1.0,)))
     hardware = HardwareConfig.for_model(model, 8, 2)
     assert (hardware.slow_tau, hardware.max_timesteps, hardware.input_width) == (True, 3, 3)
-    assert hardware.attention_lanes == 16 and hardware.geometry.spike_word == 8
+    assert hardware.attention_lanes == 16 and hardware.geometry.spike_word == 4
     assert not HardwareConfig.for_model(MODEL, 16, 4).slow_tau
+
+
+@pytest.mark.parametrize(("lanes", "engines"), [(8, 1), (64, 1), (128, 2), (512, 4)])
+def test_an_attention_engine_for_every_64_lanes(lanes, engines):
+    """As far as a line has channels for them; or as many as asked for."""
+    model, _ = random_model(replace(NETWORK, num_heads=1))
+    hardware = HardwareConfig.for_model(model, lanes, 2, spike_word=8)
+    assert hardware.attention_lanes == 16   # the head is larger than a word
+    assert hardware.attention_engines == min(engines, 2)
+    assert HardwareConfig.for_model(model, lanes, 2, 8, attention_engines=2).attention_engines == 2
+
+
+def test_a_word_holds_a_pixel_and_a_line_a_head():
+    """Words are half of the lanes, but for what must fit; no less than the banks."""
+    wide = replace(NETWORK, in_channels=3)
+    formats = InputFormat(5, True, 1.0, (0.0,) * 3, (1.0,) * 3)
+    model, _ = random_model(wide, input_format=formats)
+    assert HardwareConfig.for_model(model, 16, 2).geometry.spike_word == 16   # 3 * 5 bits
+    assert HardwareConfig.for_model(MODEL, 16, 2).geometry.spike_word == 8
+    assert HardwareConfig.for_model(MODEL, 16, 16).geometry.spike_word == 16
+    heads, _ = random_model(replace(NETWORK, embed_dim=64, num_heads=1))
+    assert HardwareConfig.for_model(heads, 16, 2).geometry.spike_word == 16
+    with pytest.raises(ValueError, match=r"^spike_word must hold the 3 input channels of 5 bits, "
+                                         r"not 8$"):
+        HardwareConfig.for_model(model, 8, 2)
+
+
+def test_chosen_depths_of_the_spike_memory():
+    """They are taken as given; maps that do not fit are windowed, which needs a port."""
+    network = replace(NETWORK, image_height=12, image_width=12,
+                      pool_stages=(False, False, True, True))
+    model, _ = random_model(network)
+    roomy = HardwareConfig.for_model(model, 16, 4, port_bits=64)
+    assert not roomy.spills_maps
+    lines = tuple(depth - 10 for depth in roomy.spike_lines)
+    windowed = HardwareConfig.for_model(model, 16, 4, port_bits=64, spike_lines=lines)
+    assert windowed.spills_maps and windowed.spike_lines == lines
+    larger = tuple(depth + 5 for depth in roomy.spike_lines)
+    unused = HardwareConfig.for_model(model, 16, 4, port_bits=64, spike_lines=larger)
+    assert not unused.spills_maps and unused.spike_lines == larger
+    with pytest.raises(ValueError, match=r"^spike_lines needs a port to external memory: "
+                                         r"port_bits must be 64 or 128, not 0$"):
+        HardwareConfig.for_model(model, 16, 4, spike_lines=lines)
 
 
 def fits(values, width):
@@ -96,7 +144,9 @@ def test_widths_hold_every_sum(classifier, tau, extreme):
         tensors = model.tensors[layer.name]
         flat = tensors.weight.astype(np.int64).reshape(layer.out_channels, -1)
         low, high = np.minimum(flat, 0).sum(1), np.maximum(flat, 0).sum(1)
-        assert fits([*low, *high], hardware.acc_width), layer.name
+        # The bit planes of samples join in the accumulators.
+        joined = planes - 1 if layer.kind is Kind.ENCODER else 1
+        assert fits([*low * joined, *high * joined], hardware.acc_width), layer.name
         scale = hardware.fraction
         bias = tensors.bias << scale - tensors.bias_shift
         if layer.output is Output.LOGITS:
@@ -109,7 +159,7 @@ def test_widths_hold_every_sum(classifier, tau, extreme):
             assert fits(np.concatenate([(e << scale) + bias for e in ends]),
                         hardware.current_full_width)
             continue
-        times = planes - 1 if layer.name == "patch_embed.block0" else 1
+        times = joined
         assert fits([*(low * times), *(high * times)], hardware.plane_width), layer.name
         currents = [(end * times << scale) + bias for end in (low, high)]
         assert fits(np.concatenate(currents), hardware.current_width), layer.name

@@ -11,7 +11,7 @@ from hw.generate import accelerator_rtlil, accelerator_verilog
 from hw.network import NetworkConfig
 from tests.hw.reference import random_model
 
-NETWORK = NetworkConfig(8, 1, 1, 2, 2, 3, 3, 2, pool_stages=(False,) * 4, mlp_ratio=1.0)
+NETWORK = NetworkConfig(8, 1, 1, 2, 1, 3, 3, 2, pool_stages=(False,) * 4, mlp_ratio=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +49,12 @@ def test_ports(verilog):
 
 
 def test_trace_ports(program, verilog):
-    word = program.hardware.geometry.spike_word
+    line = program.hardware.geometry.line_bits
     residual = program.hardware.geometry.neurons * program.hardware.residual_width
     traces = {}
-    for name, width in (("spikes", word), ("residual", residual)):
-        for field, bits in (("valid", 1), ("layer", 8), ("position", 16), ("timestep", 5),
+    # A line of spikes has a valid bit for each word.
+    for name, valid, width in (("spikes", 4, line), ("residual", 1, residual)):
+        for field, bits in (("valid", valid), ("layer", 8), ("position", 16), ("timestep", 5),
                             ("word", 8), ("data", width)):
             traces[f"trace_{name}__{field}"] = ("output", bits)
     assert ports(verilog[True], "core") == STREAMS | traces

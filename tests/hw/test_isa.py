@@ -65,7 +65,7 @@ def test_bad_fields(values, sentence):
 
 def test_addresses_follow_the_memories():
     """Fields hold the depth itself: a stride may be as large as the memory."""
-    large = Instruction(small_hardware(spike_words=(5, 4096), weight_rows=300, param_rows=64))
+    large = Instruction(small_hardware(spike_lines=(5, 4096), weight_rows=300, param_rows=64))
     assert large["source_base"].width == large["target_base"].width == 13
     assert large["weight_base"].width == 9
     assert large["param_base"].width == 7

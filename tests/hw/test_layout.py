@@ -2,10 +2,14 @@
 """Memory plans: nothing that is still needed is overwritten, nothing overlaps."""
 
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from hw.layout import (
+    WINDOW_ROWS,
+    Arrangement,
     Geometry,
     head_channels,
     padded_head_dim,
@@ -17,7 +21,7 @@ from hw.network import Classifier, Kind, NetworkConfig
 
 def network(**changes):
     return NetworkConfig(**{"embed_dim": 16, "depth": 2, "num_heads": 2, "timesteps": 2,
-                            "in_channels": 3, "image_height": 7, "image_width": 5,
+                            "in_channels": 1, "image_height": 7, "image_width": 5,
                             "num_classes": 10} | changes)
 
 
@@ -37,10 +41,55 @@ def cells(placed):
     return {(placed.half, address) for address in range(placed.base, placed.base + placed.size)}
 
 
+def maps_of(plan):
+    """All maps of a plan."""
+    maps = [plan.input, *(layer.destination for layer in plan.layers if layer.destination)]
+    return maps + ([plan.planes] if plan.planes is not None else [])
+
+
+def place(m, y, x, step, word):
+    """Bank and line of a word, as `SpikeMap` says."""
+    if m.arrangement is Arrangement.TOKEN:
+        return word % 4, m.base + ((y * m.width + x) * m.steps + step) * m.step_lines + word // 4
+    block, within = divmod(word, m.block_words)
+    return x % 4, (m.base + (y % m.rows) * m.row_lines + block * m.block_lines
+                   + ((x // 4) * m.steps + step) * m.block_words + within)
+
+
+def check_places(m):
+    """Every word on chip has a place of its own, and no line is there for nothing."""
+    words = np.ndindex(m.rows, m.width, m.steps, m.words)
+    places = [place(m, *index) for index in words]
+    assert len(set(places)) == len(places)
+    lines = {line for _, line in places}
+    assert lines <= set(range(m.base, m.base + m.size))
+    # Only the last block may have fewer words.
+    spare = m.rows * (m.blocks * m.block_words - m.words) * -(-m.width // 4) * m.steps
+    assert len(lines) + (spare if m.arrangement is Arrangement.GRID else 0) == m.size
+
+
+@every_plan
+def test_every_word_of_a_map_has_a_place_of_its_own(net, geometry):
+    for m in maps_of(plan_memory(net, geometry, 4, 16)):
+        check_places(m)
+        # The words of a tile lie together, so that a layer writes tile by tile.
+        if m.arrangement is Arrangement.GRID:
+            assert m.block_words == min(m.words, geometry.tile_words)
+
+
+@every_plan
+def test_maps_are_arranged_as_the_layer_that_reads_them_needs(net, geometry):
+    plan = plan_memory(net, geometry, 4, 16)
+    for layer in plan.layers:
+        expected = Arrangement.GRID if layer.layer.kernel == 3 else Arrangement.TOKEN
+        assert {source.arrangement for source in layer.sources} == {expected}, layer.layer.name
+    assert plan.input.arrangement is Arrangement.GRID
+
+
 @every_plan
 def test_no_map_overwrites_one_that_is_still_read(net, geometry):
     """Walk the program with memory as sets of owned cells."""
-    plan = plan_memory(net, geometry, 5, 16)
+    plan = plan_memory(net, geometry, 4, 16)
     owner = dict.fromkeys(cells(plan.input), plan.input)
     for layer in plan.layers:
         if plan.planes is not None and layer.sources[0] is plan.planes:
@@ -54,22 +103,21 @@ def test_no_map_overwrites_one_that_is_still_read(net, geometry):
             # A layer reads one half and writes the other, since ports are not shared in a half.
             assert {layer.destination.half} == {1 - source.half for source in layer.sources}
             owner |= dict.fromkeys(target, layer.destination)
-        assert all(base + size <= plan.spike_words[half]
+        assert all(base + size <= plan.spike_lines[half]
                    for half, base, size in ((m.half, m.base, m.size) for m in layer.sources))
 
 
 @every_plan
 def test_depths_are_just_enough(net, geometry):
-    plan = plan_memory(net, geometry, 5, 16)
-    maps = [plan.input, *(layer.destination for layer in plan.layers if layer.destination)]
-    maps += [plan.planes] if plan.planes is not None else []
+    plan = plan_memory(net, geometry, 4, 16)
+    maps = maps_of(plan)
     for half in (0, 1):
-        assert plan.spike_words[half] == max(m.base + m.size for m in maps if m.half == half)
+        assert plan.spike_lines[half] == max(m.base + m.size for m in maps if m.half == half)
 
 
 @every_plan
 def test_weight_and_parameter_rows_do_not_overlap(net, geometry):
-    plan = plan_memory(net, geometry, 5, 16)
+    plan = plan_memory(net, geometry, 4, 16)
     row, param = 1, 0   # row 0 stays zero
     for layer in plan.layers:
         if layer.layer.kind is Kind.ATTENTION:
@@ -90,7 +138,7 @@ def test_weight_and_parameter_rows_do_not_overlap(net, geometry):
 
 @every_plan
 def test_maps_hold_every_channel_once(net, geometry):
-    plan = plan_memory(net, geometry, 5, 16)
+    plan = plan_memory(net, geometry, 4, 16)
     for layer in plan.layers:
         assert sorted(c for c in layer.out_channels if c >= 0) == list(
             range(layer.layer.out_channels))
@@ -137,17 +185,23 @@ def test_head_channels():
     ((12, 1, 6, 2), "spike_word must be a power of two, not 6"),
     ((10, 1, 4, 2), "lanes must be a multiple of spike_word 4, not 10"),
     ((8, 3, 4, 2), "banks must divide spike_word 4, not 3"),
-    ((8, 2, 4, 8), "neurons must divide spike_word 4, not 8")])
+    ((8, 2, 4, 8), "neurons must divide spike_word 4, not 8"),
+    ((8, 2, 4, 2, 3), "ports must be 1 or 2, not 3")])
 def test_geometries_that_do_not_nest(arguments, sentence):
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         Geometry(*arguments)
 
 
-@pytest.mark.parametrize(("lanes", "expected"), [
-    (32, (32, 4, 32, 8)), (128, (128, 4, 32, 8)), (24, (24, 4, 8, 8)), (4, (4, 4, 4, 4)),
-    (80, (80, 4, 16, 8))])
-def test_for_lanes(lanes, expected):
-    assert Geometry.for_lanes(lanes) == Geometry(*expected)
+@pytest.mark.parametrize(("lanes", "options", "expected"), [
+    (32, {}, (32, 2, 16, 8)), (128, {}, (128, 2, 64, 16)), (24, {}, (24, 2, 8, 8)),
+    (4, {}, (4, 2, 2, 2)), (80, {}, (80, 2, 16, 8)), (512, {}, (512, 2, 64, 64)),
+    (1, {"banks": 1}, (1, 1, 1, 1)),
+    (32, {"banks": 32}, (32, 32, 32, 8)), (32, {"least_word": 17}, (32, 2, 32, 8)),
+    (32, {"least_word": 99}, (32, 2, 32, 8)), (64, {"spike_word": 8}, (64, 2, 8, 8)),
+    (64, {"spike_word": 64, "neurons": 4, "ports": 1}, (64, 2, 64, 4, 1))])
+def test_for_lanes(lanes, options, expected):
+    """Words of half the lanes, unless something must fit a word."""
+    assert Geometry.for_lanes(lanes, **options) == Geometry(*expected)
 
 
 @pytest.mark.parametrize(("lanes", "banks", "sentence"), [
@@ -160,12 +214,53 @@ def test_for_lanes_refuses(lanes, banks, sentence):
 
 
 def test_a_pixel_must_fit_a_word():
-    sentence = "spike_word must hold the 5 input channels, not 4"
+    sentence = "spike_word must hold the 2 input channels of 3 bits, not 4"
     with pytest.raises(ValueError, match=f"^{sentence}$"):
-        plan_memory(network(in_channels=5), Geometry(8, 2, 4, 2), 5, 16)
+        plan_memory(network(in_channels=2), Geometry(8, 2, 4, 2), 3, 16)
+    plan = plan_memory(network(in_channels=2), Geometry(8, 2, 4, 2), 2, 16)
+    assert (plan.input.words, plan.input.steps) == (1, 1)
 
 
 def test_geometry_counts():
     geometry = Geometry(24, 4, 8, 2)
-    assert (geometry.beats, geometry.slice_bits) == (12, 2)
+    assert (geometry.beats, geometry.slice_bits, geometry.tile_words) == (12, 2, 3)
+    assert (geometry.line_bits, geometry.slots) == (32, 8)
+    assert Geometry(24, 4, 8, 2, 1).slots == 4
     assert [geometry.words(channels) for channels in (1, 8, 9, 24)] == [1, 1, 2, 3]
+
+
+LARGE = {
+    "static": network(image_height=13, image_width=9, pool_stages=(False, True, False, True)),
+    "events": network(image_height=13, image_width=9, pool_stages=(True,) * 4,
+                      static_input=False)}
+
+
+@pytest.mark.parametrize("net", LARGE.values(), ids=LARGE.keys())
+@pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES.keys())
+def test_maps_that_do_not_fit_are_windowed(net, geometry):
+    """Whatever the depths: a map is whole, or has as many rows as fit, but enough to work with."""
+    whole = plan_memory(net, geometry, 4, 16)
+    assert not whole.windowed
+    largest = [max(m.size for m in maps_of(whole)
+                   if m.half == half and m.arrangement is Arrangement.GRID) for half in (0, 1)]
+    seen = set()
+    for depths in ((largest[0], largest[1]), (largest[0] - 1, largest[1]),
+                   (largest[0], largest[1] - 1), (largest[0] // 2, largest[1] // 2), (1, 1)):
+        plan = plan_memory(net, geometry, 4, 16, depths)
+        pairs = list(zip(maps_of(plan), maps_of(whole)))
+        for m, original in pairs:
+            fits = original.size <= depths[m.half]
+            if m.arrangement is Arrangement.TOKEN or fits:
+                assert m == original
+                continue
+            assert replace(m, rows=m.height) == original
+            assert m.rows == min(m.height, max(WINDOW_ROWS, depths[m.half] // m.row_lines))
+            assert m.size <= depths[m.half] or m.rows <= WINDOW_ROWS
+            check_places(m)
+            seen.add(m.windowed)
+        assert plan.windowed == any(m.windowed for m, _ in pairs)
+        for half in (0, 1):
+            assert plan.spike_lines[half] == max(m.base + m.size for m, _ in pairs
+                                                 if m.half == half)
+    # Maps of few rows stay whole, too large or not.
+    assert seen == {True, False}

@@ -84,7 +84,7 @@ def test_one_place_is_used_tile_by_tile():
 
 def test_small_tiles_are_bounded_by_their_parameters():
     """All rows have room, but parameters have slots."""
-    waits = [tile.wait for tile in place_tiles([1] * 7, 100)]
+    waits = [tile.wait for tile in place_tiles([1] * (PARAM_SLOTS + 3), 100)]
     assert waits == [0] * PARAM_SLOTS + [1, 2, 3]
 
 
