@@ -78,6 +78,49 @@ def test_fetch_takes_two_cycles_more_than_words():
         assert start - end == LAYOUT.words + 2 + (i % len(PROGRAM) == 0)
 
 
+@pytest.mark.parametrize("holds", [(0,), (1,), (7,), (0, 25, 3)], ids=str)
+def test_an_instruction_stays_while_results_are_on_their_way(holds):
+    """`done` may be over long before `hold` is: the layer ends, and is counted, when both were."""
+    words = [word for fields in PROGRAM for word in LAYOUT.encode(fields)]
+    bench = Bench(dut := Sequencer(HARDWARE, words))
+
+    async def units(ctx):
+        for i in range(2 * len(PROGRAM)):
+            await ctx.tick().until(dut.start != 0)
+            hold = holds[i % len(holds)]
+            ctx.set(dut.hold, hold > 0)
+            await ctx.tick().repeat(3)
+            ctx.set(dut.done, 1)
+            await ctx.tick()
+            ctx.set(dut.done, 0)
+            if hold:
+                await ctx.tick().repeat(hold)
+            ctx.set(dut.hold, 0)
+    bench.sim.add_testbench(units)
+    starts = bench.record(dut.start != 0, dut.start, dut.instruction)
+    levels = bench.record(1, dut.done, dut.hold)
+    ends = bench.record(dut.report | dut.clear, dut.report, dut.clear, dut.cycles,
+                        dut.instruction)
+    bench.run(extra=LAYOUT.words + 8)
+    assert [start for _, start, _ in starts[:-1]] == 2 * [
+        1 << fields["op"].value for fields in PROGRAM]
+    over = [next(cycle for cycle, _, hold in levels[done:] if not hold)
+            for done, is_done, _ in levels if is_done]
+    assert all(end - done in (0, *(hold + 1 for hold in holds))
+               for (done, *_), end in zip((level for level in levels if level[1]), over))
+    # The next instruction is fetched after that.
+    assert all(start - end >= LAYOUT.words + 2 for (start, *_), end in zip(starts[1:], over))
+    # Load clears and layers report in this very cycle, once.
+    counted = [i for i in range(len(over)) if PROGRAM[i % len(PROGRAM)]["op"] is Op.LOAD
+               or "report" in PROGRAM[i % len(PROGRAM)]]
+    assert [(cycle, report) for cycle, report, *_ in ends] == [
+        (over[i], int("report" in PROGRAM[i % len(PROGRAM)])) for i in counted]
+    assert [instruction for *_, instruction in ends] == [starts[i][2] for i in counted]
+    # The time in which it is held counts.
+    assert [cycles for _, report, _, cycles, _ in ends if report] == [
+        end - before - 1 for (before, *_), (end, report, *_) in zip(ends, ends[1:]) if report]
+
+
 def test_a_streamed_program_is_waited_for():
     """At each restart: first for `enable`, then for the program, which may be another one."""
     hardware = small_hardware(port_bits=64, program_words=2 * LAYOUT.words)
