@@ -6,18 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from hw.config import MIN_INTERVAL, POOL_WINDOWS
+from hw.config import MIN_INTERVAL, POOL_ROWS
 from hw.current import ParamRow
 from hw.drain import repeat_interval
 from hw.finish import Finish
 from hw.isa import Emit
+from sim.benches.maps import StoredMap
 from tests.hw.harness import Bench, every_idle, small_hardware
 from tests.hw.reference import lif, pool, requantize
 
 HARDWARE = small_hardware()
 GEOMETRY, FRACTION = HARDWARE.geometry, HARDWARE.fraction
 WORD, NEURONS = GEOMETRY.spike_word, GEOMETRY.neurons
-BASE, HALF = 6, 1
 
 
 @dataclass
@@ -56,20 +56,22 @@ class Result:
     acs: int
     saturations: int
     done: list
+    rows: list
 
 
-def finish(layer, sums, events, idle=0, flush=0, **fields):
+def finish(layer, sums, events, target=None, idle=0, flush=0, **fields):
     """Send sums [tiles, positions, steps, planes, lanes] and collect everything.
 
     flush: also write the token sums as bit planes of this many bits.
     """
+    fields |= target.target() if target else {}
     interval = max(GEOMETRY.beats, MIN_INTERVAL)
     if fields.get("pool"):
-        interval = max(interval, POOL_WINDOWS * GEOMETRY.lanes // WORD)
+        interval = max(interval, POOL_ROWS * GEOMETRY.lanes // WORD)
     repeat = fields.get("repeat", 0)
     rng = np.random.default_rng(9)
     bench = Bench(dut := Finish(HARDWARE, layer.image()), max_cycles=20_000)
-    bench.instruction(target_half=HALF, target_base=BASE, interval=interval, **fields)
+    bench.instruction(interval=interval, **fields)
     memory = {}
     bench.spike_read(dut.pool_read, memory)
     bench.spike_write(dut.pool_write, memory)
@@ -98,8 +100,8 @@ def finish(layer, sums, events, idle=0, flush=0, **fields):
         finished.append(dict(memory))   # `done` promises that memory is complete
         if flush:
             ctx.set(dut.instruction, {
-                "target_half": HALF, "target_base": BASE, "planes": flush,
-                "residual_stride": fields["residual_stride"]})
+                "planes": flush, "residual_stride": fields["residual_stride"],
+                **planes_map(flush, fields["residual_stride"] * NEURONS // WORD).target()})
             ctx.set(dut.start_planes, 1)
             await ctx.tick()
             ctx.set(dut.start_planes, 0)
@@ -109,9 +111,11 @@ def finish(layer, sums, events, idle=0, flush=0, **fields):
               for port in (dut.spikes, dut.residuals, dut.logits)]
     counters = bench.record(1, dut.acs, dut.saturations)
     done = bench.record(dut.done)
+    rows = bench.record(dut.row_done)
     bench.run(extra=20)
     result = Result(memory, *([p for _, p in trace] for trace in traces),
-                    counters[-1][1], counters[-1][2], [cycle for cycle, in done])
+                    counters[-1][1], counters[-1][2], [cycle for cycle, in done],
+                    [cycle for cycle, in rows])
     if not flush:
         assert finished == [memory]
     assert len(result.done) == 1 + bool(flush)
@@ -129,40 +133,42 @@ def channels_last(values, tiles):
     return values.transpose(2, 0, 3, 1).reshape(values.shape[2], tiles * GEOMETRY.lanes, -1)
 
 
-def map_of(memory, T, channels, positions):
-    words = channels // WORD
-    spikes = np.zeros((T, channels, positions), bool)
-    for position in range(positions):
-        for t in range(T):
-            for w in range(words):
-                word = memory[HALF, BASE + (position * T + t) * words + w]
-                spikes[t, w * WORD:(w + 1) * WORD, position] = [word >> c & 1 for c in range(WORD)]
+def map_of(memory, target):
+    """Spikes [T, C, H, W] that are at `target`, which must be all that is in memory."""
+    spikes = np.zeros((target.steps, target.words * WORD, target.height, target.width), bool)
+    for y, x, t, w in target.indices():
+        word = memory[target.write(y, x, t, w)]
+        spikes[t, w * WORD:(w + 1) * WORD, y, x] = [word >> c & 1 for c in range(WORD)]
+    assert len(memory) == len(list(target.indices()))
     return spikes
 
 
-def target(T, channels, columns):
-    words = channels // WORD
-    return {"target_words": words, "column_stride": T * words,
-            "target_row_stride": columns * T * words}
+def target_of(height, width, T, channels, grid=True):
+    return StoredMap(1, 6, height, width, T, channels // WORD, grid, GEOMETRY.tile_words)
+
+
+def planes_map(planes, words):
+    return StoredMap(1, 2, 1, 1, planes, words, False)
 
 
 @every_idle
 @pytest.mark.parametrize("pooling", [False, True], ids=["plain", "pool"])
 @pytest.mark.parametrize(("tiles", "T", "tau"), [(1, 1, 2.0), (1, 3, 1.5), (2, 2, 2.0)])
 def test_spikes(tiles, T, pooling, tau, idle):
-    height, width, channels = 3, 4, tiles * GEOMETRY.lanes
+    height, width, channels = 3, 6, tiles * GEOMETRY.lanes
     low, high = (90, 300) if pooling else (1, 60)
     layer = Layer.random(channels, T, channels - 1, low, high)
     sums, events = random_sums(tiles, height * width, T, seed=tiles)
-    columns = 2 if pooling else width
-    result = finish(layer, sums, events, idle, height=height, width=width, timesteps=T, planes=1,
-                    tiles=tiles, last_beats=GEOMETRY.beats, fire=1, pool=pooling,
-                    slow_tau=tau == 1.5, emit=Emit.SPIKES, **target(T, channels, columns))
+    target = target_of(2, 3, T, channels) if pooling else target_of(
+        height, width, T, channels, tau == 2.0)
+    result = finish(layer, sums, events, target, idle, height=height, width=width, timesteps=T,
+                    planes=1, tiles=tiles, last_beats=GEOMETRY.beats, fire=1, pool=pooling,
+                    slow_tau=tau == 1.5, emit=Emit.SPIKES)
     current = channels_last((sums[:, :, :, 0] << FRACTION), tiles) + layer.bias[:, None]
     spikes = lif(current, layer.threshold[:, None], tau).reshape(T, channels, height, width)
     expected = pool(spikes) if pooling else spikes
-    got = map_of(result.memory, T, channels, expected.shape[2] * expected.shape[3])
-    assert (got == expected.reshape(got.shape)).all()
+    assert (map_of(result.memory, target) == expected).all()
+    assert len(result.rows) == tiles * target.height and result.rows[-1] <= result.done[0]
     assert expected.any() and not expected.all()
     assert len(result.spikes) == tiles * height * width * T * GEOMETRY.lanes // WORD
     # An event adds a weight to every real channel of its tile.
@@ -172,19 +178,23 @@ def test_spikes(tiles, T, pooling, tau, idle):
 
 
 @every_idle
-@pytest.mark.parametrize(("planes", "T"), [(1, 2), (3, 1), (3, 4)])
-def test_static_input_repeats_its_sum(planes, T, idle):
+@pytest.mark.parametrize(("planes", "T", "joined"), [
+    (1, 2, False), (3, 1, False), (3, 4, False), (3, 4, True)])
+def test_static_input_repeats_its_sum(planes, T, joined, idle):
+    """joined: the planes of samples have come together in the lanes."""
     positions, channels = 3, GEOMETRY.lanes
     layer = Layer.random(channels, 5)
+    planes_field, planes = planes, 1 if joined else planes
     sums, events = random_sums(1, positions, 1, planes, seed=planes)
-    result = finish(layer, sums, events, idle, height=1, width=positions, timesteps=T,
-                    planes=planes, tiles=1, last_beats=GEOMETRY.beats, fire=1, repeat=T > 1,
-                    signed_input=1, emit=Emit.SPIKES, **target(T, channels, positions))
+    target = target_of(1, positions, T, channels)
+    result = finish(layer, sums, events, target, idle, height=1, width=positions, timesteps=T,
+                    planes=planes_field, samples=joined, tiles=1, last_beats=GEOMETRY.beats,
+                    fire=1, repeat=T > 1, signed_input=1, emit=Emit.SPIKES)
     weights = np.array([1 << planes - 1 - p for p in range(planes)])
-    weights[0] = -weights[0]
+    weights[0] = 1 if joined else -weights[0]
     total = (sums[0, :, 0] * weights[:, None]).sum(1).T
     current = np.repeat(((total << FRACTION) + layer.bias[:, None])[None], T, 0)
-    assert (map_of(result.memory, T, channels, positions)
+    assert (map_of(result.memory, target)[:, :, 0]
             == lif(current, layer.threshold[:, None], 2.0)).all()
     assert result.acs == int(events.sum()) * channels
 
@@ -196,10 +206,11 @@ def test_residual_stream_and_token_sums(fire, idle):
     channels, positions = tiles * GEOMETRY.lanes, height * width
     layer = Layer.random(channels, 8)
     sums, events = random_sums(tiles, positions, T, seed=8, limit=250)
-    result = finish(layer, sums, events, idle, 0 if fire else planes, height=height, width=width,
-                    timesteps=T, planes=1, tiles=tiles, last_beats=GEOMETRY.beats, fire=fire,
-                    emit=Emit.RESIDUAL, token_sum=1 - fire, residual_stride=channels // NEURONS,
-                    **target(T, channels, width))
+    target = target_of(height, width, T, channels, False)
+    result = finish(layer, sums, events, target, idle, 0 if fire else planes, height=height,
+                    width=width, timesteps=T, planes=1, tiles=tiles, last_beats=GEOMETRY.beats,
+                    fire=fire, emit=Emit.RESIDUAL, token_sum=1 - fire,
+                    residual_stride=channels // NEURONS)
     current = channels_last(sums[:, :, :, 0] << FRACTION, tiles) + layer.bias[:, None]
     exact = np.array([requantize(frame, layer.shift) for frame in current])
     stream = np.clip(exact, -128, 127)
@@ -211,15 +222,16 @@ def test_residual_stream_and_token_sums(fire, idle):
     assert (got == stream).all()
     assert 0 < result.saturations == int((stream != exact).sum()) < stream.size
     if fire:
-        assert (map_of(result.memory, T, channels, positions)
-                == lif(stream, layer.threshold[:, None], 2.0)).all()
+        got = map_of(result.memory, target).reshape(stream.shape)
+        assert (got == lif(stream, layer.threshold[:, None], 2.0)).all()
         return
     totals, words = stream.sum((0, 2)), channels // WORD
     assert result.spikes == []
+    sums_map = planes_map(planes, words)
     assert result.memory == {
-        (HALF, BASE + plane * words + w): sum(
+        sums_map.write(0, 0, plane, w): sum(
             (int(totals[w * WORD + c]) >> planes - 1 - plane & 1) << c for c in range(WORD))
-        for plane in range(planes) for w in range(words)}
+        for _, _, plane, w in sums_map.indices()}
 
 
 @every_idle
@@ -268,7 +280,7 @@ def test_logits(accumulate, idle):
     layer = Layer.random(tiles * GEOMETRY.lanes, 12, real=channels)
     positions, T, planes = (3, 2, 1) if accumulate else (1, 1, 4)
     sums, events = random_sums(tiles, positions, T, planes, seed=12)
-    result = finish(layer, sums, events, idle, height=1, width=positions, timesteps=T,
+    result = finish(layer, sums, events, None, idle, height=1, width=positions, timesteps=T,
                     planes=planes, tiles=tiles, last_beats=1, accumulate=accumulate,
                     signed_input=not accumulate, emit=Emit.LOGITS)
     weights = np.array([1 << planes - 1 - p for p in range(planes)])
