@@ -12,6 +12,7 @@ from hw.config import HardwareConfig
 from hw.model import FixedPointModel, InputFormat
 from hw.network import Classifier, Kind, NetworkConfig
 from tests.hw import reference
+from tests.hw.axi_memory import Pauses
 from tests.hw.harness import GAPS
 from tests.hw.whole import infer
 
@@ -30,23 +31,26 @@ class Case:
     scale_up: str = ""      # this layer has far larger weights than all others
     saturates: bool = False
     few_tokens: bool = False    # too few for attention sums of 8
+    pauses: Pauses | None = None
+    rows: set = field(default_factory=set)   # that windowed maps have on chip
 
 
 CASES = {
     "static": Case(NetworkConfig(16, 1, 2, 2, 1, 6, 6, 10, pool_stages=LAST_POOL),
                    {"lanes": 16, "banks": 4}, gaps="both"),
     "events-tau1.5": Case(
-        NetworkConfig(16, 2, 2, 3, 2, 7, 5, 3, tau=1.5, pool_stages=(True, False, False, True),
+        NetworkConfig(16, 2, 2, 3, 2, 5, 5, 3, tau=1.5, pool_stages=(True, False, False, True),
                       static_input=False), {"lanes": 8, "banks": 2},
         {"input_format": InputFormat(3, False, 1.0, (0.0,) * 2, (1.0,) * 2)}, "both"),
     "odd-24-signed-saturating": Case(
-        NetworkConfig(24, 1, 3, 2, 3, 5, 7, 5, pool_stages=(False, False, True, True),
-                      mlp_ratio=2.0), {"lanes": 32, "banks": 4},
+        NetworkConfig(24, 1, 3, 2, 3, 5, 5, 5, pool_stages=(False, False, True, True),
+                      mlp_ratio=2.0), {"lanes": 32, "banks": 4, "attention_engines": 2},
         {"input_format": InputFormat(6, True, 1 / 16, (0.0,) * 3, (1.0,) * 3),
          "residual_width": 8, "branch_density": 0.75}, "idle", saturates=True),
     "heads-of-6-padded-to-8": Case(
         NetworkConfig(24, 1, 4, 1, 1, 4, 4, 33, pool_stages=LAST_POOL),
-        {"lanes": 16, "banks": 8, "neurons": 16}, {"branch_density": 0.75}, "backpressure"),
+        {"lanes": 16, "banks": 8, "neurons": 8, "attention_engines": 4},
+        {"branch_density": 0.75}, "backpressure"),
     "spiking-head": Case(
         NetworkConfig(16, 1, 1, 4, 1, 4, 4, 20, pool_stages=LAST_POOL,
                       classifier=Classifier.SN_AVGPOOL_FC),
@@ -59,11 +63,11 @@ CASES = {
         {"lanes": 24, "banks": 4, "neurons": 8}, {"bits": 4}, few_tokens=True),
     "16-banks-6bit": Case(
         NetworkConfig(40, 1, 5, 2, 1, 3, 4, 4, pool_stages=LAST_POOL, mlp_ratio=2.0),
-        {"lanes": 32, "banks": 16}, {"bits": 6, "branch_density": 0.75}),
+        {"lanes": 32, "banks": 16, "attention_engines": 2}, {"bits": 6, "branch_density": 0.75}),
     "fc-avgpool-one-token": Case(
         NetworkConfig(8, 1, 1, 2, 1, 2, 3, 2, pool_stages=EVERY_POOL, mlp_ratio=1.0,
-                      classifier=Classifier.FC_AVGPOOL), {"lanes": 4, "banks": 2},
-        few_tokens=True),
+                      classifier=Classifier.FC_AVGPOOL), {"lanes": 4, "banks": 2, "neurons": 2},
+        {"input_format": InputFormat(4, False, 1 / 16, (0.0,), (1.0,))}, few_tokens=True),
     "spiking-head-tau1.5": Case(
         NetworkConfig(8, 1, 2, 2, 1, 3, 3, 3, tau=1.5, pool_stages=NO_POOL, mlp_ratio=1.0,
                       classifier=Classifier.SN_FC_AVGPOOL), {"lanes": 8, "banks": 2}),
@@ -71,10 +75,21 @@ CASES = {
         NetworkConfig(8, 1, 1, 1, 1, 3, 3, 4, pool_stages=NO_POOL, mlp_ratio=1.0),
         {"lanes": 8, "banks": 2}, scale_up="head"),
     "widest-sums-in-the-encoder": Case(
-        NetworkConfig(8, 1, 1, 1, 4, 3, 3, 4, pool_stages=NO_POOL, mlp_ratio=1.0),
-        {"lanes": 4, "banks": 2},
-        {"input_format": InputFormat(4, True, 1.0, (0.0,) * 4, (1.0,) * 4)},
+        NetworkConfig(8, 1, 1, 1, 2, 3, 3, 4, pool_stages=NO_POOL, mlp_ratio=1.0),
+        {"lanes": 8, "banks": 2},
+        {"input_format": InputFormat(4, True, 1.0, (0.0,) * 2, (1.0,) * 2)},
         scale_up="patch_embed.block0"),
+    "windowed": Case(
+        NetworkConfig(16, 1, 2, 1, 1, 11, 6, 3, pool_stages=(True, False, True, True),
+                      mlp_ratio=1.0),
+        {"lanes": 8, "banks": 2, "port_bits": 64, "spike_lines": (18, 5)}, gaps="both",
+        pauses=Pauses((5, 60), 0.3), rows={9, 5}, few_tokens=True),
+    "windowed-and-spilled-events": Case(
+        NetworkConfig(8, 1, 2, 2, 1, 7, 3, 3, tau=1.5, static_input=False, mlp_ratio=1.0,
+                      pool_stages=(False, True, True, True), classifier=Classifier.SN_AVGPOOL_FC),
+        {"lanes": 8, "banks": 2, "port_bits": 128, "spill_residual": True,
+         "spike_lines": (10, 8)}, gaps="idle", pauses=Pauses((20, 40)), rows={5, 4},
+        few_tokens=True),
 }
 every_case = pytest.mark.parametrize("name", CASES)
 
@@ -90,7 +105,8 @@ def prepared(name: str) -> tuple[FixedPointModel, list[np.ndarray], Program]:
 @every_case
 def test_every_value_of_two_inferences(name):
     model, images, program = prepared(name)
-    results = infer(program, images, GAPS[CASES[name].gaps])
+    case = CASES[name]
+    results = infer(program, images, GAPS[case.gaps], pauses=case.pauses)
     assert [result.faults for result in results] == [[], []]
     for image, result in zip(images, results):
         expected = reference.run(model, image)
@@ -130,6 +146,8 @@ def test_the_stimulus_is_alive(name):
     if case.scale_up:
         widest = {key: tensors.max_sum for key, tensors in model.tensors.items()}
         assert max(widest, key=widest.get) == case.scale_up
+    placed = [m for layer in program.plan.layers for m in layer.sources if m.windowed]
+    assert {m.rows for m in placed} == case.rows
     silent = {value.layer.name for layers in values for value in layers if not value.acs}
     assert silent <= ({"block.0.attn.proj"} if case.few_tokens else set())
 

@@ -7,13 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hw.axi import block_bytes
 from hw.compiler import compile_model
-from hw.config import MIN_INTERVAL, POOL_WINDOWS, HardwareConfig
+from hw.config import MIN_INTERVAL, POOL_ROWS, HardwareConfig
 from hw.current import Param, ParamRow
 from hw.drain import repeat_interval
 from hw.isa import WORD_BITS, Emit, Instruction, Op
+from hw.layout import WINDOW_ROWS, Arrangement
 from hw.model import InputFormat
 from hw.network import Classifier, Kind, NetworkConfig, Output
+from sim.benches.maps import LINE, StoredMap
 from tests.hw.harness import signed
 from tests.hw.reference import random_model
 
@@ -25,9 +28,29 @@ NETWORKS = {
                                   classifier=Classifier.SN_AVGPOOL_FC)}
 
 
+# Streamed, with windowed maps in both halves, one of several blocks.
+TALL = NetworkConfig(64, 1, 4, 2, 1, 17, 5, 5, mlp_ratio=1.0,
+                     pool_stages=(False, False, True, True))
+SPIKE_LINES = (124, 60)
+
+
+def model_of(name, **kwargs):
+    """A model whose pixels fit words of 8 bits, where these are asked for by `bits` of 4."""
+    channels = NETWORKS[name].in_channels
+    if kwargs.get("bits") == 4:
+        kwargs["input_format"] = InputFormat(2, False, 1.0, (0.0,) * channels, (1.0,) * channels)
+    return random_model(NETWORKS[name], **kwargs)[0]
+
+
 def compiled(name, lanes=16, banks=4, **kwargs):
-    model, _ = random_model(NETWORKS[name], **kwargs)
+    model = model_of(name, **kwargs)
     return compile_model(model, HardwareConfig.for_model(model, lanes, banks))
+
+
+def compiled_windowed(port_bits=64):
+    model, _ = random_model(TALL)
+    return compile_model(model, HardwareConfig.for_model(
+        model, 16, 4, port_bits=port_bits, spike_lines=SPIKE_LINES))
 
 
 every_network = pytest.mark.parametrize("name", NETWORKS)
@@ -149,7 +172,7 @@ def test_program(name):
         # What the units behind the lanes need between groups.
         least = max(geometry.beats, MIN_INTERVAL)
         if layer.pool:
-            least = max(least, POOL_WINDOWS * geometry.lanes // geometry.spike_word)
+            least = max(least, POOL_ROWS * geometry.lanes // geometry.spike_word)
         assert values["interval"] >= least
         repeats = layer.kind is Kind.ENCODER and network.static_input
         assert values["repeat"] == repeats
@@ -158,6 +181,111 @@ def test_program(name):
                 geometry.beats, values["interval"])
         else:
             assert values["last_interval"] == values["interval"]
+
+
+def stored(m):
+    """A planned map as the units' tests have it."""
+    return StoredMap(m.half, m.base, m.height, m.width, m.steps, m.words,
+                     m.arrangement is Arrangement.GRID, m.block_words,
+                     m.rows if m.windowed else 0)
+
+
+def maps_of(program, values):
+    """Sources and target of an instruction, as planned."""
+    plan, layer = program.plan, program.plan.layers[values["layer"]]
+    if values["op"] == Op.LOAD.value:
+        return [], plan.input
+    if values["op"] == Op.PLANES.value:
+        return [], plan.planes
+    if values["op"] == Op.END.value:
+        return [], None
+    return layer.sources, layer.destination
+
+
+PROGRAMS = {**{name: lambda name=name: compiled(name) for name in NETWORKS},
+            "24-lanes": lambda: compiled("padded-heads", 24, 2, bits=4),
+            "windowed": compiled_windowed}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_instructions_address_the_planned_maps(name):
+    program = PROGRAMS[name]()
+    slice_bits = program.hardware.geometry.slice_bits
+    for values in decode(program):
+        sources, target = maps_of(program, values)
+        if target is not None:
+            assert stored(target).target().items() <= values.items()
+            assert values.get("target_window", 0) == target.windowed
+        if not sources:
+            continue
+        source = stored(sources[0])
+        fields = source.source()
+        if values["op"] == Op.ATTENTION.value:
+            fields = {name: fields[name] for name in ("source_half", "source_base", "step_lines",
+                                                      "last_mask")}
+            assert (values["key_base"], values["value_base"]) == (sources[1].base, sources[2].base)
+            assert len({(m.half, m.height, m.width, m.words, m.steps) for m in sources}) == 1
+        assert fields.items() <= values.items()
+        assert values.get("source_window", 0) == sources[0].windowed
+        assert (values["height"], values["width"]) == (source.height, source.width)
+        if values["op"] == Op.CONV.value:
+            # Rows of weights from tap to tap and from word to word.
+            taps = program.plan.layers[values["layer"]].rows_per_tap
+            assert values["kernel3"] == source.grid
+            for word in range(source.words):
+                row = word * slice_bits
+                if source.grid:
+                    assert values["line_stride"] * word == row
+                    assert (values["row_tap_stride"], values["word_stride"]) == (3 * taps, taps)
+                else:
+                    assert (values["line_stride"] * (word // LINE)
+                            + values["word_stride"] * (word % LINE)) == row
+
+
+@pytest.mark.parametrize("port_bits", [64, 128])
+def test_windowed_maps_have_places_in_external_memory(port_bits):
+    """Written where they are read, apart from each other, in chunks of whole bursts."""
+    program = compiled_windowed(port_bits)
+    line_beats = -(-program.hardware.geometry.line_bits // port_bits)
+    written, seen = {}, 0
+    for values in program.instructions:
+        sources, target = maps_of(program, {"layer": 0} | values | {"op": values["op"].value})
+        busy = {}
+        for end, m in (("source", sources[0] if sources else None), ("target", target)):
+            if m is None or not m.windowed:
+                assert f"{end}_window" not in values
+                continue
+            place, beats, chunk = (values[f"{end}_{part}"] for part in ("place", "beats", "chunk"))
+            assert beats == m.block_lines * line_beats
+            assert chunk % block_bytes(port_bits) == place % block_bytes(port_bits) == 0
+            assert beats * port_bits // 8 <= chunk
+            size = m.blocks * m.height * chunk
+            assert place + size <= program.map_bytes
+            busy[end] = set(range(place, place + size, 64))
+            seen += 1
+            if end == "target":
+                written[id(m)] = (place, beats, chunk)
+            else:
+                assert written[id(m)] == (place, beats, chunk)
+                assert values["source_block"] == m.height * chunk
+        assert not busy.get("source", set()) & busy.get("target", set())
+    assert seen == 6
+    blocks = {m.blocks for layer in program.plan.layers for m in layer.sources if m.windowed}
+    assert blocks == {1, 2}
+    assert compiled("static").map_bytes == 0
+
+
+def test_a_ring_of_too_few_rows_is_refused():
+    """Wide rows of the input, and few tokens."""
+    model, _ = random_model(NetworkConfig(24, 1, 3, 2, 1, 20, 30, 5, pool_stages=(True,) * 4))
+    least = WINDOW_ROWS * 8   # 30 columns in lines of 4
+    for lines in (least, least - 1):
+        hardware = HardwareConfig.for_model(model, 16, 4, port_bits=64, spike_lines=(lines, 400))
+        if lines == least:
+            assert compile_model(model, hardware).plan.input.rows == WINDOW_ROWS
+            continue
+        refused(f"spike memory half 0 must hold {least} lines, not {lines}: it is short by 32 bits",
+                model, hardware)
 
 
 def test_signed_planes():
@@ -198,8 +326,8 @@ SMALLER = ("weight_bits", "attention_lanes", "token_sum_words", "logit_words", "
            "param_rows", "program_layers", "channel_beats", "max_timesteps", "acc_width",
            "plane_width", "current_width", "state_width", "param_width", "shift_width",
            "token_sum_width")
-# Larger is another format of the weight rows, and attention groups must divide the channels.
-LARGER = {"weight_bits": 8, "attention_lanes": 16, "max_timesteps": 16}
+# Larger is another format of the weight rows, and attention engines must share a line.
+LARGER = {"weight_bits": 8, "attention_lanes": 16}
 
 
 def refused(sentence, model, hardware):
@@ -212,12 +340,12 @@ def test_too_small_is_refused_by_name(name):
     model, _ = random_model(NETWORKS["static"])
     hardware = HardwareConfig.for_model(model, 16, 4)
     needed = getattr(hardware, name)
-    wanted = {"attention_lanes": 8}.get(name, needed - 1)   # a divisor, which is checked before
+    wanted = {"attention_lanes": 4}.get(name, needed - 1)   # a divisor, which is checked before
     refused(f"hardware {name} must be at least {needed} for this model, not {wanted}", model,
             replace(hardware, **{name: wanted}))
     # Larger than needed is as good.
     compile_model(model, replace(hardware, **{
-        name: min(needed + 1, LARGER.get(name, needed + 1))}))
+        name: LARGER.get(name, needed + 1)}))
 
 
 @pytest.mark.parametrize("name", ["fraction", "shift_left"])
@@ -251,10 +379,10 @@ def test_slow_tau_is_needed_for_tau_1_5_only():
 def test_too_small_a_spike_memory_is_refused_by_name(half):
     model, _ = random_model(NETWORKS["static"])
     hardware = HardwareConfig.for_model(model, 16, 4)
-    words = list(hardware.spike_words)
-    words[half] -= 3
-    refused(f"spike memory half {half} must hold {words[half] + 3} words, not {words[half]}: "
-            f"it is short by 48 bits", model, replace(hardware, spike_words=tuple(words)))
+    lines = list(hardware.spike_lines)
+    lines[half] -= 3
+    refused(f"spike memory half {half} must hold {lines[half] + 3} lines, not {lines[half]}: "
+            f"it is short by 96 bits", model, replace(hardware, spike_lines=tuple(lines)))
 
 
 def test_too_small_a_residual_memory_is_refused_by_name():
@@ -275,18 +403,11 @@ def test_what_must_match_exactly(changes, field):
             f"not {changes[field]}", model, replace(hardware, **changes))
 
 
-def test_attention_groups_must_divide_the_channels():
-    model, _ = random_model(NETWORKS["static"])
-    hardware = HardwareConfig.for_model(model, 16, 4)
-    refused("attention_lanes must divide the 16 stored channels of q, k and v, not 64", model,
-            replace(hardware, attention_lanes=64))
-
-
 def test_a_larger_network_on_hardware_for_a_smaller_one():
     small, _ = random_model(NETWORKS["static"])
     large, _ = random_model(replace(NETWORKS["static"], image_height=12, image_width=12))
     hardware = HardwareConfig.for_model(small, 16, 4)
-    with pytest.raises(ValueError, match=r"^spike memory half 0 must hold \d+ words, not \d+: "
+    with pytest.raises(ValueError, match=r"^spike memory half 0 must hold \d+ lines, not \d+: "
                                          r"it is short by [\d,]+ bits$"):
         compile_model(large, hardware)
 
@@ -324,7 +445,7 @@ def test_models_of_different_formats_are_refused(options, name, values):
 @pytest.mark.parametrize(("lanes", "banks", "bits"), [(16, 4, 8), (8, 1, 4)])
 def test_the_stream_holds_what_the_memories_would(name, lanes, banks, bits):
     """Same rows and parameters in the same order, wherever a tile comes to lie."""
-    model, _ = random_model(NETWORKS[name], bits=bits)
+    model = model_of(name, bits=bits)
     on_chip = compile_model(model, HardwareConfig.for_model(model, lanes, banks))
     hardware = HardwareConfig.for_model(model, lanes, banks, port_bits=64)
     program = compile_model(model, hardware)
