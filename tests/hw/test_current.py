@@ -6,10 +6,12 @@ import pytest
 
 from hw.current import Current, ParamRow
 from hw.isa import Emit
+from hw.tiles import PARAM_SLOTS
 from tests.hw.harness import Bench, every_idle, small_hardware
 
 HARDWARE = small_hardware()
 NEURONS, BEATS = HARDWARE.geometry.neurons, HARDWARE.geometry.beats
+SLOTS = PARAM_SLOTS * BEATS   # rows of streamed parameters on chip
 PARAM_BASE, PARAM_ROWS = 3, 10
 LOW, HIGH = -(1 << HARDWARE.acc_width - 1), (1 << HARDWARE.acc_width - 1) - 1
 
@@ -146,20 +148,20 @@ def test_acs_are_events_times_real_channels(neurons, idle):
 
 @every_idle
 def test_streamed_parameters_are_written_while_others_are_used(idle):
-    """Four slots of as many rows as a tile has beats; a tile uses one while the others change."""
+    """As many rows as a tile has beats for each slot; a tile uses one while the others change."""
     hardware = small_hardware(port_bits=64)
     layout, rng = ParamRow(hardware), np.random.default_rng(6)
     limit = 1 << hardware.param_width - 1
-    rows = [[int(rng.integers(-limit, limit)) for _ in range(NEURONS)] for _ in range(8 * BEATS)]
+    rows = [[int(rng.integers(-limit, limit)) for _ in range(NEURONS)] for _ in range(2 * SLOTS)]
     bench = Bench(dut := Current(hardware, []))
-    # Rows 0 to 3 * BEATS - 1 are there from the start, the others follow one tile after the other.
-    early, period = 3 * BEATS, 1 + idle
+    # The rows of all slots but one are there from the start, the others follow one tile after the other.
+    early, period = SLOTS - BEATS, 1 + idle
 
     async def write(ctx):
         for number, biases in enumerate(rows):
             if number >= early:
                 await ctx.tick().repeat(period)
-            ctx.set(dut.params.address, number % (4 * BEATS))
+            ctx.set(dut.params.address, number % SLOTS)
             ctx.set(dut.params.data, layout.const(
                 {"params": [{"bias": bias} for bias in biases], "real": NEURONS}).as_bits())
             ctx.set(dut.params.en, 1)
@@ -168,7 +170,7 @@ def test_streamed_parameters_are_written_while_others_are_used(idle):
         await ctx.tick()
         ctx.set(dut.params.en, 0)
     bench.sim.add_testbench(write)
-    bench.source(dut.i, [{"tag": {"param": i % (4 * BEATS), "beat": i % BEATS, "fresh": 1,
+    bench.source(dut.i, [{"tag": {"param": i % SLOTS, "beat": i % BEATS, "fresh": 1,
                                   "emit": 1}} for i in range(len(rows))], period=period,
                  first=early)
     got = bench.record(dut.o.valid, dut.o.payload)
