@@ -82,18 +82,19 @@ def synthetic(network: str, classifier: Classifier = Classifier.AVGPOOL_FC) -> S
 
 # 2,048 adders.  Weights are streamed through 128 bits, which is the default for so many.
 WIDE = ("--lanes", "128", "--banks", "8")
-# Nothing of 8-512 is on chip but what must be: the largest map of its blocks is mlp1's.
-SMALL_MEMORY = ("--spill-residual", "--spike-lines", "6272", "6272")
+# Spike memory for what the blocks need at once, so that the largest maps of the tokenizer go out.
+DVS_MEMORY = ("--spike-lines", "4096", "4096")
+IMAGENET_MEMORY = ("--spill-residual", "--spike-lines", "6272", "6272")
 CIFAR = "cifar10-4-256"
-FASHION = Source(Path("build/fashion"), "make fashion-mnist")
+FASHION = Source(Path("hw/models/fashion"), "git checkout hw/models/fashion")
 
 CASES: Mapping[str, Case] = MappingProxyType({case.name: case for case in (
     Case("fashion", (FASHION,), WIDE),
     Case(CIFAR, (synthetic(CIFAR),), WIDE),
     Case("cifar10-2-384", (synthetic("cifar10-2-384"),), WIDE),
     Case("cifar10-4-384", (synthetic("cifar10-4-384"),), WIDE),
-    Case("dvs-2-256", (synthetic("dvs-2-256"),), WIDE),
-    Case("imagenet-8-512", (synthetic("imagenet-8-512"),), (*WIDE, *SMALL_MEMORY)),
+    Case("dvs-2-256", (synthetic("dvs-2-256"),), (*WIDE, *DVS_MEMORY)),
+    Case("imagenet-8-512", (synthetic("imagenet-8-512"),), (*WIDE, *IMAGENET_MEMORY)),
     Case("two-networks", (synthetic("cifar10-2-384"), synthetic(CIFAR)), WIDE),
     Case("classifiers", tuple(synthetic(CIFAR, form) for form in Classifier), WIDE),
     Case("stalls", (synthetic(CIFAR),), WIDE,

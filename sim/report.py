@@ -22,6 +22,7 @@ class Row:
 
     cycles:  of the inference, input included; None where it was interrupted and resumed
     adders:  lanes x events that a lane adds per cycle
+    port_bits: of each memory port
     moved:   bytes [read, written] by memory port, as predicted and (unless resumed) counted
     external_bytes: of the memory behind the ports
     build_seconds:  Verilog, translation and compilation, when the simulator was built
@@ -41,6 +42,7 @@ class Row:
     layer_cycles: int
     acs: int
     adders: int
+    port_bits: int
     moved: dict[str, list[int]]
     on_chip_bits: int
     bits_besides_weights: int
@@ -63,6 +65,7 @@ def row(case: Case, network: str, program: Program, around: Surroundings, mapped
         values=measured.values, wrong=measured.wrong, shown=measured.shown,
         cycles=measured.cycles, layer_cycles=sum(layer.cycles for layer in layers),
         acs=measured.acs, adders=geometry.lanes * geometry.slots,
+        port_bits=program.hardware.port_bits,
         moved={each.port: [each.read, each.written] for each in measured.predicted},
         on_chip_bits=mapped.on_chip_bits, bits_besides_weights=mapped.bits_besides_weights,
         external_bytes=sum(region.size for region in mapped.regions),
@@ -93,7 +96,8 @@ def markdown(rows: Sequence[Row]) -> list[str]:
     first = {(each.case, each.network): each for each in reversed(rows)}
     return lines + table(
         ("command", "network", "on-chip KB", "besides weights KB", "external MB",
-         "weights read MB", "residual MB read / written", "maps MB read / written"),
+         "weights read MB", "port busy with them", "residual MB read / written",
+         "maps MB read / written"),
         map(_stored, [each for each in rows if first[each.case, each.network] is each]))
 
 
@@ -118,7 +122,16 @@ def _stored(each: Row) -> tuple[str, ...]:
 
     return (f"`{each.command}`", _network(each), f"{each.on_chip_bits / 8192:,.0f}",
             f"{each.bits_besides_weights / 8192:,.0f}", f"{each.external_bytes / 1e6:.2f}",
-            megabytes("weights", 0), megabytes("residual", 0, 1), megabytes("maps", 0, 1))
+            megabytes("weights", 0), _busy(each), megabytes("residual", 0, 1),
+            megabytes("maps", 0, 1))
+
+
+def _busy(each: Row) -> str:
+    """Beats of program and weights per cycle."""
+    if "weights" not in each.moved:
+        return "on chip"
+    beats = 8 * each.moved["weights"][0] / each.port_bits
+    return f"{beats / (each.cycles or each.layer_cycles):.0%}"
 
 
 def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -13,6 +13,7 @@ from hw.attention import Attention
 from hw.config import HardwareConfig
 from hw.layout import head_channels
 from hw.network import NetworkConfig
+from sim.benches.maps import StoredMap
 from sim.benches.memory import SpikeMemoryModel
 from sim.benches.models import SMALL, hardware_for, instruction_bits
 from sim.streams import Bench, parameters
@@ -25,7 +26,7 @@ def configuration(setup: Mapping[str, Any]) -> tuple[HardwareConfig, NetworkConf
     changes = {"embed_dim": setup["embed_dim"], "num_heads": setup["num_heads"],
                "tau": setup["tau"]}
     network = NetworkConfig.from_dict(SMALL.to_dict() | changes)
-    return hardware_for(8, 2, **changes), network
+    return hardware_for(8, 2, engines=setup["engines"], **changes), network
 
 
 def unit(setup: Mapping[str, Any]) -> Attention:
@@ -55,7 +56,9 @@ async def attention(dut: SimHandleBase) -> None:
     tau, heads, timesteps = setup["tau"], network.num_heads, network.timesteps
     order, word_bits = np.array(head_channels(network)), hardware.geometry.spike_word
     words, tokens = -(-len(order) // word_bits), HEIGHT * WIDTH
-    size = tokens * timesteps * words
+    maps = [StoredMap(0, base, HEIGHT, WIDTH, timesteps, words, False) for base in (0, 50, 100)]
+    target = StoredMap(1, 7, HEIGHT, WIDTH, timesteps, words, False)
+    shape = (HEIGHT, WIDTH, timesteps, words, word_bits)
     bench = Bench(dut)
     await bench.start()
     memory = SpikeMemoryModel(bench, reads=("read",), writes=("write",))
@@ -63,29 +66,29 @@ async def attention(dut: SimHandleBase) -> None:
     # Silence, everything at once (all counters saturate), then densities in between.
     for density in (0.0, 1.0, 0.05, 0.3):
         q, k, v = (rng.random((timesteps, tokens, network.embed_dim)) < density for _ in range(3))
-        for base, spikes in ((0, q), (size, k), (2 * size, v)):
+        for each, spikes in zip(maps, (q, k, v)):
             padded = np.zeros((timesteps, tokens, words * word_bits), bool)
             padded[..., np.flatnonzero(order >= 0)] = spikes[..., order[order >= 0]]
-            memory.store(0, base, padded.transpose(1, 0, 2).reshape(-1, word_bits))
+            memory.store(each, padded.transpose(1, 0, 2).reshape(shape))
         memory.written.clear()
         dut.clear.value = 1
         await bench.cycles(random.Random(density).randint(1, 3))
         dut.clear.value = 0
         padded_head = len(order) // heads
         dut.instruction.value = instruction_bits(
-            hardware, source_half=0, source_base=0, key_base=size, value_base=2 * size,
-            source_words=words, height=HEIGHT, width=WIDTH, timesteps=timesteps,
-            head_dim=network.head_dim, target_half=1, target_base=7, target_words=words,
+            hardware, **maps[0].source(), **target.target(), key_base=maps[1].base,
+            value_base=maps[2].base, height=HEIGHT, width=WIDTH, timesteps=timesteps,
+            head_dim=network.head_dim,
             head_mask=hardware.attention_lanes - 1 & ~(padded_head - 1), slow_tau=tau == 1.5)
         dut.start.value = 1
         await bench.cycles()
         dut.start.value = 0
         await bench.until(lambda: bool(int(dut.done.value)), 100_000, "done")
         await bench.cycles(3)
-        got = memory.load(1, 7, size).reshape(tokens, timesteps, -1).transpose(1, 0, 2)
+        got = memory.load(target, word_bits).reshape(tokens, timesteps, -1).transpose(1, 0, 2)
         expected = reference(q, k, v, heads, tau)
         real = order >= 0
         assert np.array_equal(got[..., np.flatnonzero(real)], expected[..., order[real]])
         assert not got[..., len(order):].any()
         assert int(dut.acs.value) == int(k.sum() + q.sum()) * network.head_dim
-        assert len(memory.written) == size == len(set(memory.written))
+        assert len(memory.written) == tokens * timesteps * words == len(set(memory.written))

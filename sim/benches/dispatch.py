@@ -11,53 +11,64 @@ import cocotb
 from cocotb.handle import SimHandleBase
 from cocotb.triggers import ReadOnly
 
+from hw.config import HardwareConfig
 from hw.dispatch import Dispatch, Events
-from hw.gather import EventWord
+from hw.gather import EventLine
+from sim.benches.maps import LINE
 from sim.benches.models import hardware_for, instruction_bits
 from sim.streams import Bench, pack, parameters, unpack
 
 INTERVAL = 5
 
 
+def configuration(setup: Mapping[str, Any]) -> HardwareConfig:
+    return hardware_for(setup["lanes"], setup["banks"], ports=setup["ports"])
+
+
 def unit(setup: Mapping[str, Any]) -> Dispatch:
-    return Dispatch(hardware_for(setup["lanes"], setup["banks"]))
+    return Dispatch(configuration(setup))
 
 
 @cocotb.test()
 async def events(dut: SimHandleBase) -> None:
     setup = parameters()
-    hardware = hardware_for(setup["lanes"], setup["banks"])
-    word_bits, banks = hardware.geometry.spike_word, setup["banks"]
+    hardware = configuration(setup)
+    word_bits, banks, ports = hardware.geometry.spike_word, setup["banks"], setup["ports"]
     slices = word_bits // banks
+    stride = 2 * slices
     rng = random.Random(setup["lanes"] + banks)
-    words, expected = [], []
+    lines, expected = [], []
     for group in range(60):
         wanted: Counter[tuple[int, int]] = Counter()
         density = rng.choice([0.0, 0.02, 0.2, 1.0])
-        count = 1 if group % 7 == 0 else rng.randint(1, 12)
+        count = 1 if group % 7 == 0 else rng.randint(1, 6)
         for index in range(count):
-            spikes = sum((rng.random() < density) << c for c in range(word_bits))
-            row = rng.randrange(1, hardware.weight_rows - slices)
+            words = [sum((rng.random() < density) << c for c in range(word_bits))
+                     for _ in range(LINE)]
+            first = rng.randrange(LINE)
+            row = rng.randrange(1, hardware.weight_rows - LINE * stride)
             # Channel c is in bank c % banks, its weight row is c // banks further on.
-            wanted.update((c % banks, row + c // banks)
-                          for c in range(word_bits) if spikes >> c & 1)
-            words.append(pack(EventWord(hardware), {"spikes": spikes, "row": row,
+            wanted.update((c % banks, row + (n - first) % LINE * stride + c // banks)
+                          for n, word in enumerate(words) for c in range(word_bits)
+                          if word >> c & 1)
+            lines.append(pack(EventLine(hardware), {"words": words, "row": row, "first": first,
                                                     "last": index == count - 1}))
         expected.append(wanted)
     bench = Bench(dut)
     await bench.start({"instruction": instruction_bits(
-        hardware, planes=1, interval=INTERVAL, last_interval=INTERVAL)})
-    bench.drive("i", words, setup["pause"])
+        hardware, planes=1, interval=INTERVAL, last_interval=INTERVAL, word_stride=stride)})
+    bench.drive("i", lines, setup["pause"])
     got: list[Counter[tuple[int, int]]] = [Counter()]
     closes: list[int] = []
     for cycle in range(20000):
         await bench.cycles()
         await ReadOnly()
         beat = unpack(Events(hardware), int(dut.o__payload.value))
+        assert not beat["shift"]
         if beat["close"]:
             closes.append(cycle)
             got.append(Counter())
-        rows = [(bank, row) for bank, row in enumerate(beat["rows"]) if row]
+        rows = [(slot // ports, row) for slot, row in enumerate(beat["rows"]) if row]
         assert beat["count"] == len(rows), f"count in cycle {cycle}"
         got[-1].update(rows)
         if len(closes) == len(expected) and cycle > closes[-1] + 20:
@@ -65,7 +76,7 @@ async def events(dut: SimHandleBase) -> None:
     assert got == [*expected, Counter()]
     assert min(b - a for a, b in pairwise(closes)) >= INTERVAL
     if not setup["pause"]:
-        # No slower than the busiest bank, the words and the interval of each group together.
-        work = sum(max(Counter(bank for bank, _ in group.elements()).values(), default=0) + INTERVAL
-                   for group in expected)
-        assert closes[-1] <= work + len(words)
+        # No slower than the busiest bank, the lines and the interval of each group together.
+        work = sum(max(Counter(bank for bank, _ in group.elements()).values(), default=0) // ports
+                   + INTERVAL for group in expected)
+        assert closes[-1] <= work + 2 * len(lines)

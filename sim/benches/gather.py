@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gather: exactly the words and weight rows of every group, padding never visited."""
+"""Gather: exactly the spikes and weight rows of every group, padding never visited."""
 
 import random
 from collections.abc import Mapping
@@ -9,12 +9,13 @@ import cocotb
 import numpy as np
 from cocotb.handle import SimHandleBase
 
-from hw.gather import EventWord, Gather
-from sim.benches.memory import SpikeMemoryModel
+from hw.gather import EventLine, Gather
+from sim.benches.maps import LINE, StoredMap
+from sim.benches.memory import SpikeMemoryModel, spikes_of, word_of
 from sim.benches.models import hardware_for, instruction_bits
-from sim.streams import Bench, pack, parameters, unpack
+from sim.streams import Bench, parameters, unpack
 
-BASE, ROW, STEPS, WORDS, TILES = 5, 1, 2, 2, 2
+ROW, STEPS, WORDS, TILES = 1, 2, 3, 2
 
 
 def unit(setup: Mapping[str, Any]) -> Gather:
@@ -22,46 +23,58 @@ def unit(setup: Mapping[str, Any]) -> Gather:
 
 
 @cocotb.test()
-async def words(dut: SimHandleBase) -> None:
+async def taps(dut: SimHandleBase) -> None:
     setup = parameters()
-    hardware = hardware_for(8, 2)
-    height, width, kernel = setup["height"], setup["width"], setup["kernel"]
+    hardware, kernel = hardware_for(8, 2), setup["kernel"]
     word_bits, slice_bits = hardware.geometry.spike_word, hardware.geometry.slice_bits
-    position = STEPS * WORDS
+    source = StoredMap(1, 5, setup["height"], setup["width"], STEPS, WORDS, kernel == 3, 2)
     tap = WORDS * slice_bits
     tile = kernel ** 2 * tap
-    size = height * width * position
+    stride = tap if kernel == 3 else slice_bits
     bench = Bench(dut)
     await bench.start({"instruction": instruction_bits(
-        hardware, source_half=1, source_base=BASE, source_words=WORDS, steps=STEPS,
-        position_stride=position, row_stride=width * position, height=height, width=width,
-        kernel3=kernel == 3, weight_base=ROW, tap_stride=tap,
-        row_tap_stride=3 * tap if kernel == 3 else 0, tile_stride=tile, tiles=TILES)})
+        hardware, **source.source(), height=source.height, width=source.width, planes=1,
+        kernel3=kernel == 3, weight_base=ROW, tile_stride=tile, tiles=TILES,
+        row_tap_stride=3 * tap if kernel == 3 else 0, word_stride=stride,
+        line_stride=slice_bits if kernel == 3 else LINE * slice_bits)})
     memory = SpikeMemoryModel(bench, reads=("memory",))
-    spikes = np.random.default_rng(6).random((size, word_bits)) < 0.5
-    memory.store(1, BASE, spikes)
+    shape = (source.height, source.width, STEPS, WORDS, word_bits)
+    spikes = np.random.default_rng(6).random(shape) < 0.5
+    memory.store(source, spikes)
     expected = []
     for t in range(TILES):
-        for y, x in np.ndindex(height, width):
-            taps = [(ky, kx) for ky in range(kernel) for kx in range(kernel)
-                    if 0 <= y + ky - kernel // 2 < height and 0 <= x + kx - kernel // 2 < width]
-            for step in range(STEPS):
-                for ky, kx in taps:
-                    there = (y + ky - kernel // 2) * width + x + kx - kernel // 2
-                    for word in range(WORDS):
-                        bits = spikes[there * position + step * WORDS + word]
-                        expected.append(pack(EventWord(hardware), {
-                            "spikes": sum(int(bit) << i for i, bit in enumerate(bits)),
-                            "row": ROW + t * tile + (ky * kernel + kx) * tap + word * slice_bits,
-                            "last": (ky, kx) == taps[-1] and word == WORDS - 1}))
+        for y, x, step in np.ndindex(source.height, source.width, STEPS):
+            group = []
+            for ky, kx, word in np.ndindex(kernel, kernel, WORDS):
+                v, u = y + ky - kernel // 2, x + kx - kernel // 2
+                if 0 <= v < source.height and 0 <= u < source.width:
+                    row = ROW + t * tile + (ky * kernel + kx) * tap + word * slice_bits
+                    group.append((row, word_of(spikes[v, u, step, word])))
+            expected.append((sorted(each for each in group if each[1]), t == TILES - 1))
+    # A line is a kernel row of a word, or four words of the position.
+    rows = sum(min(y + 2, source.height) - max(y - 1, 0) for y in range(source.height))
+    lines = TILES * source.width * STEPS * (rows * WORDS if kernel == 3 else source.height)
     received = bench.watch("o", setup["pause"])
+    layout = EventLine(hardware)
     for _ in range(2):  # twice, to see that it starts afresh
         received.clear()
         await bench.cycles(random.Random(7).randint(2, 9))
         dut.start.value = 1
         await bench.cycles()
         dut.start.value = 0
-        await bench.until(lambda: len(received) >= len(expected), 100_000, "every word out")
+        await bench.until(lambda: len(received) >= lines, 100_000, "every line out")
         await bench.cycles(20)
-        assert [unpack(EventWord(hardware), bits) for bits in received] == [
-            unpack(EventWord(hardware), bits) for bits in expected]
+        assert len(received) == lines
+        assert _groups(received, layout, stride) == expected
+
+
+def _groups(received: list[int], layout: EventLine, stride: int) -> list[tuple[list, bool]]:
+    """(row, spikes) of each group that is complete, and whether it is in the last tile."""
+    groups, group = [], []
+    for bits in received:
+        line = unpack(layout, bits)
+        group += spikes_of(line, stride)
+        if line["last"]:
+            groups.append((sorted(group), bool(line["last_tile"])))
+            group = []
+    return groups

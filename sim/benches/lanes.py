@@ -8,15 +8,20 @@ from typing import Any
 import cocotb
 from cocotb.handle import SimHandleBase
 
+from hw.config import HardwareConfig
 from hw.dispatch import Events
 from hw.lanes import LaneArray, Sums
 from sim.benches.models import hardware_for
 from sim.streams import Bench, pack, parameters, unpack
 
 
+def configuration(setup: Mapping[str, Any]) -> HardwareConfig:
+    return hardware_for(setup["lanes"], setup["banks"], ports=setup["ports"])
+
+
 def weights(setup: Mapping[str, Any]) -> list[list[list[int]]]:
     """Weights by bank, row and lane; row 0 is zero, row 1 and 2 are the extremes."""
-    hardware, rng = hardware_for(setup["lanes"], setup["banks"]), random.Random(setup["lanes"])
+    hardware, rng = configuration(setup), random.Random(setup["lanes"])
     limit, lanes = 1 << hardware.weight_bits - 1, setup["lanes"]
     return [[[0] * lanes, [-limit] * lanes, [limit - 1] * lanes,
              *([rng.randint(-limit, limit - 1) for _ in range(lanes)]
@@ -24,7 +29,7 @@ def weights(setup: Mapping[str, Any]) -> list[list[list[int]]]:
 
 
 def unit(setup: Mapping[str, Any]) -> LaneArray:
-    hardware = hardware_for(setup["lanes"], setup["banks"])
+    hardware = configuration(setup)
     bits = hardware.weight_bits
     images = [[sum((weight & (1 << bits) - 1) << lane * bits for lane, weight in enumerate(row))
                for row in bank] for bank in weights(setup)]
@@ -34,28 +39,33 @@ def unit(setup: Mapping[str, Any]) -> LaneArray:
 @cocotb.test()
 async def sums(dut: SimHandleBase) -> None:
     setup = parameters()
-    hardware, stored = hardware_for(setup["lanes"], setup["banks"]), weights(setup)
-    lanes, banks, rng = setup["lanes"], setup["banks"], random.Random(3)
+    hardware, stored = configuration(setup), weights(setup)
+    lanes, banks, ports, rng = setup["lanes"], setup["banks"], setup["ports"], random.Random(3)
     limit = (1 << hardware.acc_width - 1) - 1
     payloads, expected = [], []
-    close = 0
+    controls: dict[str, int] = {}
     for group in range(40):
         total, events = [0] * lanes, 0
-        # A group without events is a cycle without rows.
-        for _ in range(rng.choice([1, 1, 2, 5, 9])):
-            rows = [0] * banks
-            for bank in range(banks):
+        # A group without events is a cycle without rows; every third one has bit planes.
+        for cycle in range(rng.choice([1, 1, 2, 5, 9])):
+            if group % 3 == 0 and cycle:
+                factor = rng.choice([1, 2, -2])
+                if all(-limit <= factor * value <= limit for value in total):
+                    total = [factor * value for value in total]
+                    controls = {"shift": abs(factor) == 2, "negate": factor == -2}
+            rows = [0] * banks * ports
+            for slot in range(banks * ports):
                 if group != 7 and rng.random() < 0.7:
                     row = rng.choice([1, 2, rng.randrange(3, hardware.weight_rows)])
-                    after = [t + w for t, w in zip(total, stored[bank][row])]
+                    after = [t + w for t, w in zip(total, stored[slot // ports][row])]
                     if all(-limit <= value <= limit for value in after):
-                        rows[bank], total, events = row, after, events + 1
+                        rows[slot], total, events = row, after, events + 1
             count = sum(row != 0 for row in rows)
-            payloads.append(pack(Events(hardware), {"rows": rows, "count": count, "close": close}))
-            close = 0
+            payloads.append(pack(Events(hardware), {"rows": rows, "count": count, **controls}))
+            controls = {}
         expected.append({"sums": total, "events": events})
-        close = 1
-    payloads.append(pack(Events(hardware), {"rows": [0] * banks, "count": 0, "close": 1}))
+        controls = {"close": 1}
+    payloads.append(pack(Events(hardware), {"rows": [0] * banks * ports, "close": 1}))
     bench = Bench(dut)
     await bench.start()
     received = bench.watch("o")

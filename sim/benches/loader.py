@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loader: samples become bit planes at the addresses that the encoder reads."""
+"""Loader: samples become words at the places that the encoder reads."""
 
 import random
 from collections.abc import Mapping
@@ -7,13 +7,12 @@ from typing import Any
 
 import cocotb
 from cocotb.handle import SimHandleBase
-from cocotb.triggers import ReadOnly
 
 from hw.loader import Loader
+from sim.benches.maps import StoredMap
+from sim.benches.memory import SpikeMemoryModel
 from sim.benches.models import SMALL, hardware_for, instruction_bits
 from sim.streams import Bench, parameters
-
-BASE = 3
 
 
 def unit(setup: Mapping[str, Any]) -> Loader:
@@ -21,41 +20,30 @@ def unit(setup: Mapping[str, Any]) -> Loader:
 
 
 @cocotb.test()
-async def planes(dut: SimHandleBase) -> None:
+async def samples(dut: SimHandleBase) -> None:
     setup = parameters()
     hardware, rng = hardware_for(static_input=setup["static"]), random.Random(4)
     bits, channels = hardware.input_width, SMALL.in_channels
     timesteps = 1 if setup["static"] else SMALL.timesteps
-    positions = SMALL.image_height * SMALL.image_width
-    stride = timesteps * bits
+    target = StoredMap(1, 3, SMALL.image_height, SMALL.image_width, timesteps)
     bench = Bench(dut)
     await bench.start({"instruction": instruction_bits(
-        hardware, height=SMALL.image_height, width=SMALL.image_width, timesteps=timesteps,
-        position_stride=stride, target_base=BASE, target_half=1)})
+        hardware, height=target.height, width=target.width, timesteps=timesteps,
+        **target.target())})
+    memory = SpikeMemoryModel(bench, writes=("write",))
     for _ in range(2):  # twice, to see that it starts afresh
-        samples = [[[rng.getrandbits(bits) for _ in range(channels)] for _ in range(positions)]
-                   for _ in range(timesteps)]
-        expected = {}
-        for t in range(timesteps):
-            for position in range(positions):
-                for plane in range(bits):
-                    expected[BASE + position * stride + t * bits + plane] = sum(
-                        (sample >> bits - 1 - plane & 1) << c
-                        for c, sample in enumerate(samples[t][position]))
+        pixels = {target.write(*index): [rng.getrandbits(bits) for _ in range(channels)]
+                  for index in target.indices()}
+        memory.words.clear()
+        memory.written.clear()
         dut.start.value = 1
         await bench.cycles()
         dut.start.value = 0
-        bench.drive("i", [sample for step in samples for position in step for sample in position],
-                    setup["pause"])
-        written: dict[int, int] = {}
-        for _ in range(20000):
-            await ReadOnly()
-            done = int(dut.done.value)
-            if int(dut.write__en.value):
-                address = int(dut.write__address.value)
-                assert address not in written and int(dut.write__half.value) == 1
-                written[address] = int(dut.write__data.value)
-            await bench.cycles()
-            if done:
-                break
-        assert written == expected
+        # Row by row, all timesteps of a position, all channels of a timestep.
+        bench.drive("i", [sample for index in target.indices()
+                          for sample in pixels[target.write(*index)]], setup["pause"])
+        await bench.until(lambda: bool(int(dut.done.value)), 20_000, "done")
+        await bench.cycles(2)
+        assert memory.words == {place: sum(sample << c * bits for c, sample in enumerate(pixel))
+                                for place, pixel in pixels.items()}
+        assert len(memory.written) == len(pixels)

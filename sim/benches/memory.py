@@ -1,63 +1,90 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model of the spike memory for units that read or write it through ports of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import cocotb
 import numpy as np
 from cocotb.triggers import FallingEdge, ReadOnly
 
+from sim.benches.maps import LINE, Place, StoredMap
 from sim.streams import Bench
 
 
 class SpikeMemoryModel:
     """Serves the read ports and takes the write ports named in `reads` and `writes`.
 
-    Data follow an address by one cycle and hold while `en` is 0, as `hw.spike_memory` says.
-    written: every address written, as (half, address), in order
+    Data follow addresses by one cycle and hold while `en` is 0, as `hw.spike_memory` says.
+    words:   by place; words that were never written are full of spikes
+    written: every place written, in order
     """
 
     def __init__(self, bench: Bench, reads: Sequence[str] = (), writes: Sequence[str] = ()) -> None:
         self._bench = bench
-        self._words: dict[tuple[int, int], int] = {}
-        self._width = 0
-        self.written: list[tuple[int, int]] = []
+        self.words: dict[Place, int] = {}
+        self.written: list[Place] = []
         for name in reads:
             cocotb.start_soon(self._read(name))
         for name in writes:
             cocotb.start_soon(self._write(name))
 
-    def store(self, half: int, base: int, bits: np.ndarray) -> None:
-        """Put words, bool [n, width], at consecutive addresses."""
-        for address, word in enumerate(bits.astype(int).tolist(), base):
-            self._words[half, address] = sum(bit << i for i, bit in enumerate(word))
-        self._width = bits.shape[1]
+    def store(self, target: StoredMap, spikes: np.ndarray) -> None:
+        """Put a map, bool [height, width, steps, words, word bits], where it is read."""
+        for index in target.indices():
+            self.words[target.read(*index)] = word_of(spikes[index])
 
-    def load(self, half: int, base: int, count: int, width: int = 0) -> np.ndarray:
-        """Words as bool [count, width]; words never written are zero."""
-        words = [self._words.get((half, base + i), 0) for i in range(count)]
-        return np.array([[word >> i & 1 for i in range(width or self._width)]
-                         for word in words], bool)
+    def load(self, target: StoredMap, width: int) -> np.ndarray:
+        """A map, likewise, from where it was written."""
+        shape = (target.height, target.width, target.steps, target.words, width)
+        spikes = np.zeros(shape, bool)
+        for index in target.indices():
+            word = self.words.get(target.write(*index), (1 << width) - 1)
+            spikes[index] = [word >> i & 1 for i in range(width)]
+        return spikes
 
     async def _read(self, name: str) -> None:
-        en, half, address, data = self._ports(name)
+        en, half, addresses, data = self._ports(name)
         while True:
             await ReadOnly()
-            wanted = (int(half.value), int(address.value)) if int(en.value) else None
+            lines = _parts(addresses) if int(en.value) else None
+            which = int(half.value)
             await FallingEdge(self._bench.dut.clk)
-            if wanted is not None:
-                data.value = self._words.get(wanted, 0)
+            if lines is not None:
+                width = len(data) // LINE
+                full = (1 << width) - 1
+                data.value = sum(self.words.get((which, bank, line), full) << bank * width
+                                 for bank, line in enumerate(lines))
 
     async def _write(self, name: str) -> None:
-        en, half, address, data = self._ports(name)
+        en, half, addresses, data = self._ports(name)
         while True:
             await ReadOnly()
-            if int(en.value):
-                place = int(half.value), int(address.value)
-                self._words[place] = int(data.value)
-                self.written.append(place)
+            banks = int(en.value)
+            for bank, (line, word) in enumerate(zip(_parts(addresses), _parts(data))):
+                if banks >> bank & 1:
+                    place = int(half.value), bank, line
+                    self.words[place] = word
+                    self.written.append(place)
             await FallingEdge(self._bench.dut.clk)
 
     def _ports(self, name: str) -> tuple:
         return tuple(getattr(self._bench.dut, f"{name}__{part}")
-                     for part in ("en", "half", "address", "data"))
+                     for part in ("en", "half", "addresses", "data"))
+
+
+def _parts(port: Any) -> list[int]:
+    """Values of the banks, which lie side by side in the port."""
+    width, value = len(port) // LINE, int(port.value)
+    return [value >> bank * width & (1 << width) - 1 for bank in range(LINE)]
+
+
+def word_of(bits: np.ndarray) -> int:
+    """Spikes of a word, channel 0 in the lowest bit."""
+    return sum(int(bit) << i for i, bit in enumerate(bits))
+
+
+def spikes_of(words: Mapping[str, Any], stride: int) -> list[tuple[int, int]]:
+    """(weight row, spikes) of each word of an event line that has any, see `hw.gather`."""
+    return [(words["row"] + (bank - words["first"]) % LINE * stride, spikes)
+            for bank, spikes in enumerate(words["words"]) if spikes]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixed-point models with random weights that keep firing, for tests of the hardware."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,11 +66,13 @@ def random_inputs(model: FixedPointModel, count: int, seed: int = 0) -> np.ndarr
     return inputs
 
 
-def hardware_for(lanes: int = 8, banks: int = 2, tau: float = 2.0,
-                 **changes: Any) -> HardwareConfig:
+def hardware_for(lanes: int = 8, banks: int = 2, tau: float = 2.0, ports: int = 2,
+                 engines: int = 1, **changes: Any) -> HardwareConfig:
     """Hardware of the small network, with fields of the network changed."""
     network = NetworkConfig.from_dict(SMALL.to_dict() | {"tau": tau} | changes)
-    return HardwareConfig.for_model(random_model(network), lanes=lanes, banks=banks)
+    hardware = HardwareConfig.for_model(random_model(network), lanes=lanes, banks=banks,
+                                        attention_engines=engines)
+    return replace(hardware, geometry=replace(hardware.geometry, ports=ports))
 
 
 def instruction_bits(hardware: HardwareConfig, **fields: Any) -> int:

@@ -10,11 +10,12 @@ from cocotb.handle import SimHandleBase
 
 from hw.network import pooled
 from hw.pool import Pool, SpikeWord
-from sim.benches.memory import SpikeMemoryModel
+from sim.benches.maps import StoredMap
+from sim.benches.memory import SpikeMemoryModel, word_of
 from sim.benches.models import hardware_for, instruction_bits
 from sim.streams import Bench, pack, parameters
 
-BASE, STEPS = 9, 2
+STEPS = 2
 
 
 def unit(setup: Mapping[str, Any]) -> Pool:
@@ -37,32 +38,39 @@ async def windows(dut: SimHandleBase) -> None:
     hardware, pools = hardware_for(8, 2), setup["pool"]
     height, width = setup["height"], setup["width"]
     word_bits = hardware.geometry.spike_word
-    out_width = pooled(width) if pools else width
-    column, row = STEPS, out_width * STEPS
+    size = (pooled(height), pooled(width)) if pools else (height, width)
+    target = StoredMap(1, 9, *size, STEPS)
     bench = Bench(dut)
     await bench.start({"instruction": instruction_bits(
-        hardware, fire=1, pool=pools, target_half=1, target_base=BASE, target_words=1,
-        column_stride=column, target_row_stride=row)})
+        hardware, fire=1, pool=pools, **target.target())})
     memory = SpikeMemoryModel(bench, reads=("read",), writes=("write",))
-    rng = np.random.default_rng(8)
+    done = 0
     for density in (0.1, 0.7):  # the second map overwrites the first
+        rng = np.random.default_rng(8)
         spikes = rng.random((height, width, STEPS, word_bits)) < density
         expected = max_pool(spikes) if pools else spikes
         payloads: list[int | None] = []
         for y, x, step in np.ndindex(height, width, STEPS):
-            home_y, home_x = (y >> 1, x >> 1) if pools else (y, x)
+            row = y >> pools
+            _, bank, line = target.write(row, x >> pools, step)
+            ends = (not pools or y % 2 == 1 or y == height - 1) and (x, step) == (width - 1,
+                                                                                  STEPS - 1)
             payloads.append(pack(SpikeWord(hardware), {
-                "spikes": sum(int(bit) << i for i, bit in enumerate(spikes[y, x, step])),
-                "tag": {"target": BASE + home_y * row + home_x * column + step,
+                "spikes": word_of(spikes[y, x, step]),
+                "tag": {"target": line, "bank": bank,
                         # part of the windows to the right and below, where these exist
                         "column": pools and x % 2 and x < width - 1,
                         "row": pools and y % 2 and y < height - 1,
                         # the first of the window that it is at home in
-                        "left": x == 0 or not pools, "top": y == 0 or not pools}}))
-            payloads += [None] * 3  # four windows take four cycles
-        memory.store(1, BASE, np.ones((expected.size // word_bits, word_bits), bool))
-        await bench.drive("i", payloads)
-        await bench.until(lambda: bool(int(dut.idle.value)), 100, "idle")
-        await bench.cycles(3)
-        got = memory.load(1, BASE, expected.size // word_bits).reshape(expected.shape)
-        assert np.array_equal(got, expected)
+                        "left": x == 0, "top": y == 0, "row_end": ends}}))
+            payloads += [None]  # two rows of windows take two cycles
+        task = bench.drive("i", payloads)
+        while not task.done():
+            await bench.cycles()
+            done += int(dut.row_done.value)
+        for _ in range(20):
+            await bench.cycles()
+            done += int(dut.row_done.value)
+        assert int(dut.idle.value)
+        assert np.array_equal(memory.load(target, word_bits)[:, :, :, 0], expected)
+    assert done == 2 * target.height

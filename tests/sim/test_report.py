@@ -10,8 +10,8 @@ from sim.report import BEGIN, END, Row, check_page, load, markdown, save, table,
 
 ROW = Row(case="one", command="python -m sim.results one", network="net", synthetic=True,
           weights=1234, hardware="8 lanes", around="latency 40", values=5000, wrong=0, shown=(),
-          cycles=1100, layer_cycles=1000, acs=4000, adders=16,
-          moved={"weights": [2_000_000, 0], "maps": [30_000, 40_000]}, on_chip_bits=81920,
+          cycles=1100, layer_cycles=1000, acs=4000, adders=16, port_bits=128,
+          moved={"weights": [8_000, 0], "maps": [30_000, 40_000]}, on_chip_bits=81920,
           bits_besides_weights=8192, external_bytes=5_000_000, build_seconds=61.4,
           simulate_seconds=2.34, peak_mb=100.0, resumed_at=None, layers=[{"name": "a"}])
 
@@ -30,8 +30,8 @@ def test_tables():
     assert "| net, trained |" in text[4] and "| 1,000 (resumed at b) |" in text[4]
     # The second table has one line for each network of a case.
     assert text[5] == "" and len(text) == 10
-    assert text[8] == ("| `python -m sim.results one` | net, synthetic | 10 | 1 | 5.00 | 2.00 | "
-                       "on chip | 0.03 / 0.04 |")
+    assert text[8] == ("| `python -m sim.results one` | net, synthetic | 10 | 1 | 5.00 | 0.01 | "
+                       "45% | on chip | 0.03 / 0.04 |")
 
 
 def test_numbers_are_to_the_right():

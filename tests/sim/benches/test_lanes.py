@@ -4,6 +4,6 @@ import pytest
 from sim.units import run_bench
 
 
-@pytest.mark.parametrize(("lanes", "banks"), [(8, 2), (4, 1), (32, 4)])
-def test_lanes(lanes, banks):
-    run_bench("lanes", lanes=lanes, banks=banks)
+@pytest.mark.parametrize(("lanes", "banks", "ports"), [(8, 2, 2), (8, 1, 1), (32, 4, 2)])
+def test_lanes(lanes, banks, ports):
+    run_bench("lanes", lanes=lanes, banks=banks, ports=ports)
