@@ -86,7 +86,7 @@ class Geometry:
             wanted = max(min(largest, 64, lanes // 2), banks, least_word)
             spike_word = min(largest, 1 << (wanted - 1).bit_length())
         if neurons is None:
-            neurons = min(spike_word, max(8, 1 << (lanes // 8).bit_length() - 1))
+            neurons = min(spike_word, max(8, 1 << (lanes | 8).bit_length() - 4))
         return cls(lanes, banks, spike_word, neurons, ports)
 
     @property

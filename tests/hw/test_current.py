@@ -154,7 +154,7 @@ def test_streamed_parameters_are_written_while_others_are_used(idle):
     limit = 1 << hardware.param_width - 1
     rows = [[int(rng.integers(-limit, limit)) for _ in range(NEURONS)] for _ in range(2 * SLOTS)]
     bench = Bench(dut := Current(hardware, []))
-    # The rows of all slots but one are there from the start, the others follow one tile after the other.
+    # The rows of all slots but one are there from the start, the others follow tile by tile.
     early, period = SLOTS - BEATS, 1 + idle
 
     async def write(ctx):
