@@ -54,7 +54,9 @@ class Fetch(wiring.Component):
         # Beats are collected in `row`; the write follows one cycle after the last of them.
         row_beats, param_beats = (-(-n // bits) for n in (self._row_bits, ParamRow(hardware).size))
         row = Signal(max(row_beats, param_beats) * bits)
-        beat, bank = Signal(range(max(row_beats, param_beats))), Signal(range(geometry.banks))
+        # Counts the beats of a row, and the words of a beat of the program.
+        beat = Signal(range(max(row_beats, param_beats, bits // WORD_BITS)))
+        bank = Signal(range(geometry.banks))
         left = Signal(16)
         # Of a program word or of a weight row.
         address = Signal(max(len(self.program.address), len(self.weights.address)))
