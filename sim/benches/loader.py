@@ -7,6 +7,7 @@ from typing import Any
 
 import cocotb
 from cocotb.handle import SimHandleBase
+from cocotb.triggers import FallingEdge, ReadOnly
 
 from hw.loader import Loader
 from sim.benches.maps import StoredMap
@@ -31,6 +32,16 @@ async def samples(dut: SimHandleBase) -> None:
         hardware, height=target.height, width=target.width, timesteps=timesteps,
         **target.target())})
     memory = SpikeMemoryModel(bench, writes=("write",))
+    ends: list[bool] = []
+
+    async def count_ends() -> None:
+        # `done` comes in the cycle of the last transfer, before the clock edge that takes it.
+        while True:
+            await FallingEdge(dut.clk)
+            await ReadOnly()
+            ends.extend([True] * int(dut.done.value))
+
+    cocotb.start_soon(count_ends())
     for _ in range(2):  # twice, to see that it starts afresh
         pixels = {target.write(*index): [rng.getrandbits(bits) for _ in range(channels)]
                   for index in target.indices()}
@@ -40,10 +51,11 @@ async def samples(dut: SimHandleBase) -> None:
         await bench.cycles()
         dut.start.value = 0
         # Row by row, all timesteps of a position, all channels of a timestep.
-        bench.drive("i", [sample for index in target.indices()
-                          for sample in pixels[target.write(*index)]], setup["pause"])
-        await bench.until(lambda: bool(int(dut.done.value)), 20_000, "done")
+        ends.clear()
+        await bench.drive("i", [sample for index in target.indices()
+                                for sample in pixels[target.write(*index)]], setup["pause"])
         await bench.cycles(2)
+        assert len(ends) == 1
         assert memory.words == {place: sum(sample << c * bits for c, sample in enumerate(pixel))
                                 for place, pixel in pixels.items()}
         assert len(memory.written) == len(pixels)
