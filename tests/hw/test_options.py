@@ -24,7 +24,8 @@ def parse(*words):
 
 def test_defaults():
     config = hardware([MODEL], parse())
-    assert (config.geometry.lanes, config.geometry.banks, config.port_bits) == (DEFAULT_LANES, DEFAULT_BANKS, 0)
+    geometry = config.geometry
+    assert (geometry.lanes, geometry.banks, config.port_bits) == (DEFAULT_LANES, DEFAULT_BANKS, 0)
 
 
 def test_many_weights_are_streamed(monkeypatch):
@@ -67,7 +68,8 @@ def test_bad_words(words, sentence, capsys):
 
 def test_describe():
     streamed = hardware([MODEL], parse("--lanes", "8", "--port-bits", "64"))
-    assert re.search(rf"^8 lanes x {DEFAULT_BANKS} banks.*; [\d,]+ weights of 8 bits streamed through a port of "
+    assert re.search(rf"^8 lanes x {DEFAULT_BANKS} banks.*; [\d,]+ weights of 8 bits streamed "
+                     "through a port of "
                      r"64 bits \(--port-bits 0 holds them on chip\)$", describe(MODEL, streamed))
     held = hardware([MODEL], parse("--lanes", "8"))
     assert describe(MODEL, held).endswith("on chip (--port-bits 128 streams them)")
