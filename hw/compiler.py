@@ -9,7 +9,13 @@ import numpy as np
 
 from hw.accelerator import Images
 from hw.axi import block_bytes
-from hw.config import MIN_INTERVAL, POOL_ROWS, HardwareConfig, model_widths
+from hw.config import (
+    EXTRA_INSTRUCTIONS,
+    MIN_INTERVAL,
+    POOL_ROWS,
+    HardwareConfig,
+    model_widths,
+)
 from hw.current import Param, ParamRow
 from hw.drain import repeat_interval
 from hw.isa import Emit, Instruction, Op
@@ -105,15 +111,15 @@ def compile_model(model: FixedPointModel, hardware: HardwareConfig) -> Program:
     plan = plan_memory(network, hardware.geometry, model.input.bits, model.residual.width,
                        hardware.spike_lines if hardware.spills_maps else None)
     _check(model, hardware, plan)
+    weighted = [layer for layer in plan.layers if layer.layer.has_weights]
+    tiles = _place(weighted, hardware) if hardware.streamed else []
     layout = Instruction(hardware)
     instructions = _instructions(model, hardware, plan)
     program = [word for values in instructions for word in layout.encode(values)]
-    weighted = [layer for layer in plan.layers if layer.layer.has_weights]
     tables = [(_weight_rows(model.tensors[layer.layer.name], layer, hardware),
                _param_rows(model.tensors[layer.layer.name], layer, hardware))
               for layer in weighted]
     if hardware.streamed:
-        tiles = _place(weighted, hardware)
         stream = encode_stream(program, zip(
             tiles, *zip(*_tile_tables(weighted, tables, hardware), strict=True), strict=True),
             hardware.port_bits, ParamRow(hardware).size)
@@ -177,7 +183,10 @@ def _check(model: FixedPointModel, hardware: HardwareConfig, plan: MemoryPlan) -
     memories = () if hardware.streamed else ("weight_rows", "param_rows")
     sizes = {name: getattr(needed, name) for name in (
         "weight_bits", "attention_lanes", "slow_tau", "token_sum_words", "logit_words",
-        "program_layers", "program_words", "channel_beats", "max_timesteps", *memories)}
+        "program_layers", "channel_beats", "max_timesteps", *memories)}
+    if hardware.streamed:   # instructions are as wide as this hardware's addresses
+        instructions = len(plan.layers) + EXTRA_INSTRUCTIONS
+        sizes["program_words"] = instructions * Instruction(hardware).words
     for name, least in (sizes | widths).items():
         if least > getattr(hardware, name):
             raise ValueError(f"hardware {name} must be at least {least} for this model, "

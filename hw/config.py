@@ -24,6 +24,8 @@ from hw.network import Kind, Output
 MIN_INTERVAL = 4
 # A pooled position lies in windows of up to two rows, and each takes one cycle of the pool unit.
 POOL_ROWS = 2
+# Of a program besides those of its layers, at most: the input, bit planes, the end.
+EXTRA_INSTRUCTIONS = 3
 
 
 @dataclass(frozen=True)
@@ -176,8 +178,8 @@ class HardwareConfig:
         config = replace(config, weight_rows=pairs + 1 if weight_rows is None else weight_rows,
                          param_rows=0,
                          residual_words=0 if spill_residual else config.residual_words)
-        words = _instruction_words(config)
-        return replace(config, program_words=max(len(p.layers) + 3 for p in plans) * words)
+        instructions = max(len(plan.layers) for plan in plans) + EXTRA_INSTRUCTIONS
+        return replace(config, program_words=instructions * _instruction_words(config))
 
     @property
     def streamed(self) -> bool:
