@@ -56,7 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--lanes", type=int, default=DEFAULT_LANES, metavar="N",
                         help="output channels that accumulate at once (%(default)s)")
     parser.add_argument("--banks", type=int, default=DEFAULT_BANKS, metavar="N",
-                        help="memories of weights; a lane adds two from each per cycle (%(default)s)")
+                        help="memories of weights; a lane adds two of each per cycle "
+                             "(%(default)s)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="output (build/BOARD)")
     parser.add_argument("--bitstream", action="store_true",
                         help="run Vivado, which must be on the PATH")
