@@ -17,7 +17,7 @@ from types import TracebackType
 import numpy as np
 
 from boards.top import BAUD, WORD_BYTES
-from hw.model import SHIPPED_MODEL, FixedPointModel, Samples
+from hw.model import SHIPPED_MODEL, FixedPointModel, Samples, in_port_order
 from hw.network import NetworkConfig
 
 COUNTERS = 3  # ac, cycles, saturations
@@ -48,10 +48,9 @@ class Answer:
 def encode(sample: np.ndarray, bits: int) -> bytes:
     """A sample's raw integers [C, H, W] or [T, C, H, W] as the board takes them.
 
-    Order: timestep, y, x, channel; each value in ceil(bits / 8) bytes, two's complement, lowest
-    first.
+    Order: `in_port_order`; each value in ceil(bits / 8) bytes, two's complement, lowest first.
     """
-    raster = np.moveaxis(np.asarray(sample), -3, -1).astype("<i8")
+    raster = in_port_order(sample).astype("<i8")
     return raster.reshape(-1, 1).view(np.uint8)[:, :-(-bits // 8)].tobytes()
 
 

@@ -92,7 +92,7 @@ class Gather(wiring.Component):
 
         walking, held, advance = Signal(), Signal(), Signal()
         m.d.comb += advance.eq(~held | self.o.ready)
-        self._read(m, ins, x, x_last, here, block_last, walking & advance)
+        self._read(m, ins, x, here, walking & advance)
         spikes, plane_q = self._words(m, ins, advance, plane, x, x_last, block_last)
         m.d.comb += [self.o.valid.eq(held), self.o.payload.words.eq(spikes)]
         with m.If(advance):
@@ -190,7 +190,7 @@ class Gather(wiring.Component):
         if self._hardware.spills_maps:
             m.d.comb += self.take_row.eq(1)
 
-    def _read(self, m, ins, x, x_last, here, block_last, en):
+    def _read(self, m, ins, x, here, en):
         """Read the banks, each at the line of its own column."""
         before, after = ins.kernel3 & (x[:2] == 0), ins.kernel3 & (x[:2] == 3)
         m.d.comb += [self.memory.en.eq(en), self.memory.half.eq(ins.source_half)]

@@ -65,6 +65,13 @@ class InputFormat:
         return np.clip(raw, self.minimum, self.maximum).astype(np.int32)
 
 
+def in_port_order(sample: np.ndarray) -> np.ndarray:
+    """Raw integers of one inference, [C, H, W] or events [T, C, H, W], in the order of the
+    accelerator's input: y, x, timestep, channel, the channel innermost; 1-dimensional.
+    """
+    return np.moveaxis(np.asarray(sample), (-2, -1), (0, 1)).reshape(-1)
+
+
 @dataclass(frozen=True)
 class ResidualFormat:
     """Residual stream: two's complement of `width` bits, unit 2**-fraction, saturating."""

@@ -6,7 +6,7 @@ from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from hw.axi import ADDRESS_BITS, Reader, Writer
+from hw.axi import ADDRESS_BITS, Reader, ReadPort, WritePort, Writer
 from hw.config import HardwareConfig
 from hw.isa import Instruction
 from hw.layout import LINE_WORDS
@@ -25,7 +25,7 @@ class RowLoader(wiring.Component):
     The blocks of a row lie apart in memory, where the layer before wrote them tile by tile, and one
     after the other in the ring.
 
-    Ports: `instruction`, `start` (pulse), `address` (bytes), `reader` port, `write`, `take_row`
+    Ports: `instruction`, `start` (pulse), `address` (bytes), `port`, `write`, `take_row`
     (pulse: the next row is in use), `row_here` (level: it can be).
     """
 
@@ -33,7 +33,7 @@ class RowLoader(wiring.Component):
         self._hardware = hardware
         super().__init__({
             "instruction": In(Instruction(hardware)), "start": In(1), "address": In(ADDRESS_BITS),
-            "port": Out(DataPort(hardware.port_bits).members["read"].signature),
+            "port": Out(ReadPort(hardware.port_bits)),
             "write": Out(SpikeWrite(hardware)), "take_row": In(1), "row_here": Out(1),
         })
 
@@ -114,7 +114,7 @@ class RowStorer(wiring.Component):
         self._hardware = hardware
         super().__init__({
             "instruction": In(Instruction(hardware)), "start": In(1), "address": In(ADDRESS_BITS),
-            "port": Out(DataPort(hardware.port_bits).members["write"].signature),
+            "port": Out(WritePort(hardware.port_bits)),
             "read": Out(SpikeRead(hardware)), "may_read": In(1), "begin_row": In(1),
             "row_done": In(1), "row_free": Out(1), "busy": Out(1),
         })

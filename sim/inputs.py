@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from hw.model import in_port_order
+
 
 def check_inputs(program: Any, inputs: np.ndarray) -> np.ndarray:
     """Inputs as int64, after a look at shape and range.
@@ -36,8 +38,7 @@ def prepare(program: Any, inputs: np.ndarray, directory: Path) -> list[str]:
     A program that begins at a later layer takes no samples.
     """
     network = program.model.network
-    # The order of the port: y, x, timestep, channel innermost.
-    samples = np.moveaxis(inputs, (-2, -1), (1, 2)).reshape(-1)
+    samples = np.concatenate([in_port_order(each) for each in inputs])
     if getattr(program, "first_layer", 0):
         samples = samples[:0]
     samples &= (1 << program.hardware.input_width) - 1

@@ -70,8 +70,11 @@ class FakeBoard(threading.Thread):
 def test_encode_goes_along_rows_with_channels_innermost():
     sample = np.arange(12).reshape(3, 2, 2)
     assert list(encode(sample, 8)) == [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]
-    events = np.stack([sample, sample + 100])
-    assert encode(events, 8) == encode(sample, 8) + encode(sample + 100, 8)
+
+def test_encode_sends_all_timesteps_of_a_position_together():
+    first = np.arange(4).reshape(2, 1, 2)   # channel, y, x
+    events = np.stack([first, first + 100])
+    assert list(encode(events, 8)) == [0, 2, 100, 102, 1, 3, 101, 103]
 
 
 @pytest.mark.parametrize("bits, expected", [
