@@ -26,7 +26,6 @@ from hw.layout import (
     MemoryPlan,
     SpikeMap,
     padded_head_dim,
-    plan_memory,
 )
 from hw.model import FixedPointModel, LayerTensors
 from hw.network import Kind, Layer, Output
@@ -107,9 +106,7 @@ def compile_model(model: FixedPointModel, hardware: HardwareConfig) -> Program:
 
     Raises ValueError naming the first memory or width that is too small, and by how much.
     """
-    network = model.network
-    plan = plan_memory(network, hardware.geometry, model.input.bits, model.residual.width,
-                       hardware.spike_lines if hardware.spills_maps else None)
+    plan = hardware.plan(model)
     _check(model, hardware, plan)
     weighted = [layer for layer in plan.layers if layer.layer.has_weights]
     tiles = _place(weighted, hardware) if hardware.streamed else []
@@ -160,7 +157,8 @@ def _tile_tables(layers: list[LayerPlan], tables: list[tuple[np.ndarray, list[in
 def _check(model: FixedPointModel, hardware: HardwareConfig, plan: MemoryPlan) -> None:
     geometry = hardware.geometry
     needed = HardwareConfig.for_model(model, geometry.lanes, geometry.banks, geometry.spike_word,
-                                      geometry.neurons, hardware.port_bits)
+                                      geometry.neurons, hardware.port_bits,
+                                      pairs=hardware.pairs)
     for name in ("input_width", "in_channels", "residual_width"):
         if getattr(needed, name) != getattr(hardware, name):
             raise ValueError(f"hardware {name} must be {getattr(needed, name)} for this model, "
@@ -242,6 +240,8 @@ def _external_places(plan: MemoryPlan, hardware: HardwareConfig) -> tuple[int, i
 
 def _last_mask(source: SpikeMap) -> int:
     """The words of a position's last line that exist."""
+    if source.arrangement is Arrangement.PAIR:
+        return 0b0101 if source.words % 2 else 0b1111
     return (1 << (source.words - 1) % LINE_WORDS + 1) - 1
 
 
@@ -271,6 +271,8 @@ def _target(target: SpikeMap, hardware: HardwareConfig, places: tuple[int, int])
         "target_step": target.step_lines, "target_column": target.column_lines, "target_row": row,
         "target_tile": target.block_lines if grid else 0, "target_rows": target.rows,
         "target_size": target.rows * row}
+    if hardware.pairs:
+        values["target_pair"] = target.arrangement is Arrangement.PAIR
     if hardware.spills_maps and target.windowed:
         values |= {"target_window": 1, "target_place": places[target.half],
                    "target_beats": _chunk_beats(target, hardware),
@@ -311,7 +313,7 @@ def _convolution(model: FixedPointModel, hardware: HardwareConfig, memory: Memor
         "op": Op.CONV, "layer": plan.index, "report": 1, **_source(source, hardware, places),
         "height": height, "width": width, "kernel3": grid, "samples": layer.kind is Kind.ENCODER,
         "row_tap_stride": 3 * plan.rows_per_tap if grid else 0,
-        "line_stride": slice_bits if grid else LINE_WORDS * slice_bits,
+        "line_stride": slice_bits if grid else LINE_WORDS // source.line_positions * slice_bits,
         "word_stride": plan.rows_per_tap if grid else slice_bits,
         "planes": planes.get(layer.kind, 1),
         "signed_input": model.input.signed if layer.kind is Kind.ENCODER else by_planes,
@@ -333,7 +335,29 @@ def _convolution(model: FixedPointModel, hardware: HardwareConfig, memory: Memor
             values["stream_beats"] = memory.residual_words * word_beats
     if plan.destination is not None:
         values |= {"fire": 1, "pool": layer.pool, **_target(plan.destination, hardware, places)}
-    return values
+    return values | (_pairs(memory, plan, hardware, values) if plan.pairs else {})
+
+
+def _pairs(memory: MemoryPlan, plan: LayerPlan, hardware: HardwareConfig,
+           values: dict[str, int]) -> dict[str, int]:
+    """Fields of a layer that takes its positions two by two."""
+    fields = Instruction(hardware)
+
+    def turns(name: str, odd: int, step: int) -> dict[str, int]:
+        # From the odd position back to the even one, at the next step: modulo the address.
+        even = (step - odd) % (1 << fields[f"{name}_even"].width)
+        return {f"{name}_odd": odd, f"{name}_even": even}
+
+    pairs = {"pairs": 1}
+    if plan.layer.output is Output.RESIDUAL and not hardware.spills_residual:
+        stride = memory.residual_beats
+        pairs |= turns("residual", memory.network.timesteps * stride, stride)
+    if plan.destination is not None:
+        token = plan.destination.arrangement is Arrangement.TOKEN
+        column = values["target_column"]
+        pairs |= turns("target", column if token else 0, values["target_step"])
+        pairs["target_column"] = 2 * column if token else column
+    return pairs
 
 
 def _weight_rows(tensors: LayerTensors, plan: LayerPlan,

@@ -19,6 +19,7 @@ from hw.layout import (
 )
 from hw.model import FixedPointModel
 from hw.network import Kind, Output
+from hw.reuse import paired_layers
 
 # A group of spikes cannot leave the finish pipeline faster than its read-modify-write loops turn.
 MIN_INTERVAL = 4
@@ -50,6 +51,7 @@ class HardwareConfig:
     slow_tau:      support tau 1.5 beside tau 2
     attention_lanes:  channels of an attention engine: a spike word, or a head if that is larger
     attention_engines: that work side by side, on parts of the same line
+    pairs:         neighbouring positions can share additions (`hw.reuse`): each lane keeps a sum
     max_timesteps: T
     channel_beats: beats of all output channels of a layer
     port_bits:     data width of the AXI4 port through which program, weights and parameters are
@@ -91,6 +93,7 @@ class HardwareConfig:
     queue_depth: int = 16
     spills_maps: bool = False
     attention_engines: int = 1
+    pairs: bool = False
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -124,7 +127,8 @@ class HardwareConfig:
                    neurons: int | None = None, port_bits: int = 0,
                    weight_rows: int | None = None, spill_residual: bool = False,
                    spike_lines: tuple[int, int] | None = None,
-                   attention_engines: int | None = None) -> "HardwareConfig":
+                   attention_engines: int | None = None,
+                   pairs: bool | None = None) -> "HardwareConfig":
         """The smallest hardware that runs each of `models`, given its program and images.
 
         port_bits:   0 holds all weights on chip, else they are streamed
@@ -134,6 +138,7 @@ class HardwareConfig:
         spike_lines: streamed: depths of the spike memory; tokenizer maps that do not fit go to
                      external memory (default: room for all maps)
         attention_engines: see the field (default: one for every 64 lanes)
+        pairs:       see the field (default: if it saves cycles)
 
         Raises ValueError for a geometry that cannot be built, or models of different input or
         residual format.
@@ -151,8 +156,10 @@ class HardwareConfig:
             if len(values) > 1:
                 raise ValueError(f"models on one hardware must have the same {name}, "
                                  f"not {sorted(values)!r}")
-        plans = [plan_memory(m.network, geometry, m.input.bits, m.residual.width, spike_lines)
-                 for m in models]
+        paired = [paired_layers(m, geometry, spill_residual) if pairs is not False else frozenset()
+                  for m in models]
+        plans = [plan_memory(m.network, geometry, m.input.bits, m.residual.width, spike_lines, names)
+                 for m, names in zip(models, paired, strict=True)]
         sizes = {name: max(depths[name] for depths in map(_depths, plans))
                  for name in _depths(plans[0])}
         sizes["spike_lines"] = spike_lines or tuple(max(p.spike_lines[half] for p in plans)
@@ -170,16 +177,23 @@ class HardwareConfig:
             max_timesteps=max(m.network.timesteps for m in models),
             attention_lanes=attention_lanes, attention_engines=attention_engines,
             slow_tau=any(m.network.tau == 1.5 for m in models), port_bits=port_bits,
-            spills_maps=any(plan.windowed for plan in plans))
+            spills_maps=any(plan.windowed for plan in plans),
+            pairs=any(paired) if pairs is None else pairs)
         if not config.streamed:
             return config
         rows = [_tile_rows(plan) for plan in plans]
-        pairs = max(sum(pair) for each in rows for pair in zip([0, *each], each))
-        config = replace(config, weight_rows=pairs + 1 if weight_rows is None else weight_rows,
+        two = max(sum(pair) for each in rows for pair in zip([0, *each], each))
+        config = replace(config, weight_rows=two + 1 if weight_rows is None else weight_rows,
                          param_rows=0,
                          residual_words=0 if spill_residual else config.residual_words)
         instructions = max(len(plan.layers) for plan in plans) + EXTRA_INSTRUCTIONS
         return replace(config, program_words=instructions * _instruction_words(config))
+
+    def plan(self, model: FixedPointModel) -> MemoryPlan:
+        """Where everything of `model` lies in this hardware."""
+        pairs = paired_layers(model, self.geometry, self.spills_residual) if self.pairs else ()
+        return plan_memory(model.network, self.geometry, model.input.bits, model.residual.width,
+                           self.spike_lines if self.spills_maps else None, pairs)
 
     @property
     def streamed(self) -> bool:

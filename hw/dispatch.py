@@ -24,13 +24,16 @@ class Events(data.StructLayout):
     close:  these events open a new group, the sum before them is complete
     shift:  these events open a new bit plane, the sum before them doubles, and changes its sign if
             `negate`
+    fork:   the sum before these events is kept, and goes on; resume: besides `close`, the new group
+            starts from the kept sum
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
         slots = hardware.geometry.slots
         super().__init__({
             "rows": data.ArrayLayout(unsigned(bits_for(hardware.weight_rows)), slots),
-            "count": unsigned(bits_for(slots)), "close": 1, "shift": 1, "negate": 1})
+            "count": unsigned(bits_for(slots)), "close": 1, "shift": 1, "negate": 1,
+        } | ({"fork": 1, "resume": 1} if hardware.pairs else {}))
 
 
 def find_first(bits):
@@ -135,7 +138,8 @@ class Dispatch(wiring.Component):
     change of group costs nothing unless the group had no event at all (one cycle).  Groups close at
     least `interval` cycles apart (`last_interval` after a group of the last plane), the time that
     the finish pipeline needs.  With `samples` the bit planes of a sum join in the lanes: only its
-    last one closes, the others shift, as soon as they can.
+    last one closes, the others shift, as soon as they can.  With `pairs` three groups belong to a
+    pair of positions: the first forks, the second closes and the third resumes from the fork.
 
     Throughput: `slots` events per cycle.  Latency from `i` to `o`: 3 cycles.
     Ports: `instruction`, `i` (lines of `Gather`), `o` (one `Events` each cycle; zero rows, count
@@ -187,11 +191,21 @@ class Dispatch(wiring.Component):
         unfinished = Cat(scan.pending & (scan.pending_tag == tag) for scan in scans).any()
         last_plane = plane == (ins.planes - 1)[:len(plane)]
         shifts = ins.samples & ~last_plane
+        fork = Const(0)
+        if self._hardware.pairs:
+            third = Signal(2)   # of the three groups of a pair, the one at work
+            fork = ins.pairs & (third == 0)
         complete, close = Signal(), Signal()
         permit = self.permit if spills else 1
+        goes_on = shifts | fork
         m.d.comb += [complete.eq((in_tag != tag) & ~unfinished
-                                 & (shifts | ((interval == 0) & permit))),
-                     close.eq(complete & ~shifts)]
+                                 & (goes_on | ((interval == 0) & permit))),
+                     close.eq(complete & ~goes_on)]
+        if self._hardware.pairs:
+            with m.If(complete & ins.pairs):
+                m.d.sync += third.eq(Mux(third == 2, 0, third + 1))
+            m.d.sync += [self.o.payload.fork.eq(complete & fork),
+                         self.o.payload.resume.eq(ins.pairs & (third == 1))]
         if spills:
             marks = Signal(1 << TAG_BITS)   # by group number
             with m.If(self.i.valid & self.i.ready & self.i.payload.last):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drain: from finished sums of all lanes to beats of a few neurons, each knowing where it goes."""
 
-from amaranth import Array, Cat, Module, Mux, Signal, signed
+from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -43,6 +43,7 @@ class Tag(data.StructLayout):
                    the pooling window to the right and below; top, left: first in its own window;
                    around: the row below is the first one of the ring of rows on chip
     row_end:       the last beat of a row of the target
+    odd:           position x is odd, where positions are taken in pairs
     position, timestep, word:  where the beat is in its map (read by traces only)
     """
 
@@ -56,7 +57,7 @@ class Tag(data.StructLayout):
             "target": bits_for(max(hardware.spike_lines)), "bank": 2,
             "column": 1, "row": 1, "left": 1, "top": 1, "around": 1, "row_end": 1,
             "position": 16, "timestep": 5,
-        })
+        } | ({"odd": 1} if hardware.pairs else {}))
 
 
 class SumBeat(data.StructLayout):
@@ -71,8 +72,8 @@ class SumBeat(data.StructLayout):
 class Drain(wiring.Component):
     """Send the lanes' sums in beats of `neurons`, repeating the last plane of a static input.
 
-    The loops are those of `Gather`: tile, position, timestep, plane.  All addresses of the results
-    are made here, by addition of strides.
+    The loops are those of `Gather`: tile, position, timestep, plane; with `pairs` both positions of
+    a pair within a timestep.  All addresses of the results are made here, by addition of strides.
 
     Throughput one beat per cycle; a group takes `beats` cycles, the last plane of a repeated input
     `repeat_interval` cycles for each timestep.  Latency 1 cycle.
@@ -116,14 +117,19 @@ class Drain(wiring.Component):
         # The planes of samples have joined in the lanes.
         plane_last = ins.samples | (plane == (ins.planes - 1)[:len(plane)])
         timestep_last = timestep == (ins.timesteps - 1)[:len(timestep)]
-        x_last, y_last = x == (ins.width - 1)[:len(x)], y == (ins.height - 1)[:len(y)]
+        # x is the even position of a pair, `here` the one whose sum has come.
+        pairs, odd = (ins.pairs, Signal()) if self._hardware.pairs else (Const(0), Const(0))
+        here = x | odd
+        x_last, y_last = here == (ins.width - 1)[:len(x)], y == (ins.height - 1)[:len(y)]
         position_last = x_last & y_last
-        group_first = (position == 0) & (timestep == 0)
+        group_first = (position == 0) & (timestep == 0) & ~odd
         per_word = (geometry.spike_word // geometry.neurons).bit_length() - 1   # beats, as a power
         word_in_tile, word = beat >> per_word, tag.channel_beat >> per_word
         ring_last = ring == (ins.target_rows - 1)[:len(ring)]
         row_completes = ~ins.pool | y[0] | y_last
         sum_last = Mux(ins.accumulate, position_last & timestep_last, plane_last)
+
+        target_pair = ins.target_pair if self._hardware.pairs else Const(0)
 
         sending, ending = Signal(), Signal()
         m.d.comb += [
@@ -139,14 +145,19 @@ class Drain(wiring.Component):
             tag.emit.eq(sum_last),
             tag.first_timestep.eq(timestep == 0), tag.first_token.eq(group_first),
             tag.residual.eq(residual + beat),
-            # GRID: the words of a tile lie in lines of their own; TOKEN: four words share a line.
-            tag.target.eq(target + Mux(ins.target_grid, word_in_tile, word[2:])),
-            tag.bank.eq(Mux(ins.target_grid, column, word)),
-            tag.left.eq(x == 0), tag.top.eq(y == 0), tag.around.eq(ring_last),
-            tag.column.eq(ins.pool & x[0] & ~x_last), tag.row.eq(ins.pool & y[0] & ~y_last),
+            # GRID: the words of a tile lie in lines of their own; TOKEN: four words share a line;
+            # PAIR: two words do, with two of the neighbour.
+            tag.target.eq(target + Mux(ins.target_grid, word_in_tile,
+                                       Mux(target_pair, word[1:], word[2:]))),
+            tag.bank.eq(Mux(ins.target_grid, column + (odd & ~ins.pool),
+                            Mux(target_pair, Cat(word[0], here[0]), word))),
+            tag.left.eq(here == 0), tag.top.eq(y == 0), tag.around.eq(ring_last),
+            tag.column.eq(ins.pool & here[0] & ~x_last), tag.row.eq(ins.pool & y[0] & ~y_last),
             tag.row_end.eq(ending & x_last & timestep_last & sum_last & row_completes),
-            tag.position.eq(position), tag.timestep.eq(timestep),
+            tag.position.eq(position + odd), tag.timestep.eq(timestep),
         ]
+        if self._hardware.pairs:
+            m.d.comb += tag.odd.eq(odd)
         # An Array is a multiplexer; indexing the layout itself would multiply by its stride.
         size = self.o.payload.values.as_value().shape().width
         slots = Array(beat_values.as_value()[beat * size:(beat + 1) * size]
@@ -161,13 +172,21 @@ class Drain(wiring.Component):
             """Move on by one timestep; after the last one by a position, then by a tile."""
             m.d.sync += [timestep.eq(timestep + 1), residual.eq(residual + ins.residual_stride),
                          target.eq(target + ins.target_step)]
+            if self._hardware.pairs:
+                with m.If(pairs & ~timestep_last):
+                    m.d.sync += [residual.eq(residual + ins.residual_even),
+                                 target.eq(target + ins.target_even)]
             with m.If(timestep_last):
-                m.d.sync += [timestep.eq(0), position.eq(position + 1), x.eq(x + 1)]
-                # Two positions share a window's column, four columns of a GRID their lines.
-                moves = x[0] | ~ins.pool
-                shift = Mux(moves & (~ins.target_grid | (column == 3)), ins.target_column, 0)
+                m.d.sync += [timestep.eq(0), position.eq(position + 1 + pairs), x.eq(here + 1)]
+                # Two positions share a window's column, four columns of a GRID their lines, two
+                # positions those of a PAIR map.
+                two = pairs & ~ins.pool
+                moves = here[0] | ~ins.pool
+                beyond = Mux(ins.target_grid, (column | two) == 3, here[0] | ~target_pair)
+                shift = Mux(moves & beyond, ins.target_column, 0)
                 m.d.sync += [target_position.eq(target_position + shift),
-                             target.eq(target_position + shift), column.eq(column + moves)]
+                             target.eq(target_position + shift),
+                             column.eq((column | two) + moves)]
                 with m.If(x_last):
                     below = Mux(y[0] | ~ins.pool, Mux(ring_last, target_tile,
                                                       target_row + ins.target_row), target_row)
@@ -211,7 +230,15 @@ class Drain(wiring.Component):
             with m.Else():
                 m.d.sync += [again.eq(0), plane.eq(Mux(plane_last, 0, plane + 1))]
             with m.If(plane_last):
-                next_timestep()
+                if self._hardware.pairs:
+                    m.d.sync += odd.eq(pairs & ~odd)
+                    with m.If(pairs & ~odd):
+                        m.d.sync += [residual.eq(residual + ins.residual_odd),
+                                     target.eq(target + ins.target_odd)]
+                    with m.Else():
+                        next_timestep()
+                else:
+                    next_timestep()
 
         with m.If(self.restart):
             m.d.sync += self.released.eq(0)

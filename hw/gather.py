@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gather: the loops of a layer, as the stream of spike lines that its sums need."""
 
-from amaranth import Array, Cat, Module, Mux, Signal, unsigned
+from amaranth import Array, Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -34,7 +34,8 @@ class Gather(wiring.Component):
     (3x3, stride 1, padding 1) a line brings the three taps of a kernel row, else four words of the
     position itself.  Kernel rows outside of the map are not visited and taps outside are zero, so
     padding costs no ACs.  `samples`: a word holds `in_channels` samples, of which one bit plane
-    after the other becomes a group.
+    after the other becomes a group.  `pairs`: positions are taken two by two, and a pair has three
+    groups: the taps set at both, at the even one only, at the odd one only (`hw.reuse`).
 
     A row of the map is entered when it is in memory and its results have room, which matters for
     windowed maps only.
@@ -74,8 +75,15 @@ class Gather(wiring.Component):
         block_last = line_last & in_last
         group_last = block_last & (ky == ky_last)
         plane_last = group_last & (~ins.samples | (plane == (ins.planes - 1)[:len(plane)]))
-        step_last = plane_last & (step == (ins.steps - 1)[:len(step)])
-        x_last, y_last = x == (ins.width - 1)[:len(x)], y == (ins.height - 1)[:len(y)]
+        pairs = ins.pairs if self._hardware.pairs else Const(0)
+        third = Signal(2)   # of the three groups of a pair
+        position_last = plane_last & (~pairs | (third == 2))
+        step_last = position_last & (step == (ins.steps - 1)[:len(step)])
+        # x is the even position of a pair.
+        x_last = (x | pairs) == (ins.width - 1)[:len(x)]
+        y_last = y == (ins.height - 1)[:len(y)]
+        # A pair does with one column more what a position does with its three.
+        line_end = (x[:2] | pairs) == 3
         tile_last = tile == (ins.tiles - 1)[:len(tile)]
 
         # Addresses: of the map rows y - 1, y, y + 1 and the one after, of the position's column and
@@ -92,8 +100,8 @@ class Gather(wiring.Component):
 
         walking, held, advance = Signal(), Signal(), Signal()
         m.d.comb += advance.eq(~held | self.o.ready)
-        self._read(m, ins, x, here, walking & advance)
-        spikes, plane_q = self._words(m, ins, advance, plane, x, x_last, block_last)
+        self._read(m, ins, x, line_end, here, walking & advance)
+        spikes, plane_q = self._words(m, ins, advance, plane, pairs, third, x, x_last, block_last)
         m.d.comb += [self.o.valid.eq(held), self.o.payload.words.eq(spikes)]
         with m.If(advance):
             m.d.sync += [held.eq(walking), self.o.payload.row.eq(row), plane_q.eq(plane),
@@ -134,8 +142,8 @@ class Gather(wiring.Component):
                 # it all the same.
                 m.d.sync += [ky_first.eq(Mux(kernel3 & (y == 0), 1, ~kernel3)),
                              ky_last.eq(Mux(kernel3 & ~y_last, 2, 1)),
-                             x.eq(0), step.eq(0), plane.eq(0), block.eq(0), line.eq(0),
-                             column.eq(0)]
+                             x.eq(0), step.eq(0), plane.eq(0), third.eq(0), block.eq(0),
+                             line.eq(0), column.eq(0)]
                 with m.If((source_here | y_last) & target_free):
                     m.d.sync += [above.eq(center), center.eq(below)]
                     with m.If(~y_last):
@@ -164,12 +172,14 @@ class Gather(wiring.Component):
                         m.d.sync += plane.eq(plane + 1)
                         begin_group(place)
                     with m.If(plane_last):
-                        m.d.sync += [plane.eq(0), step.eq(step + 1)]
+                        m.d.sync += [plane.eq(0), third.eq(third + 1)]
+                    with m.If(position_last):
+                        m.d.sync += [third.eq(0), step.eq(step + 1)]
                         begin_group(place + ins.step_lines)
                     with m.If(step_last):
                         # Four columns of a GRID share their lines.
-                        moved = column + Mux(kernel3 & (x[:2] != 3), 0, ins.column_stride)
-                        m.d.sync += [step.eq(0), x.eq(x + 1), column.eq(moved)]
+                        moved = column + Mux(kernel3 & ~line_end, 0, ins.column_stride)
+                        m.d.sync += [step.eq(0), x.eq((x | pairs) + 1), column.eq(moved)]
                         begin_group(moved)
                         with m.If(x_last):
                             m.d.sync += y.eq(y + 1)
@@ -190,26 +200,31 @@ class Gather(wiring.Component):
         if self._hardware.spills_maps:
             m.d.comb += self.take_row.eq(1)
 
-    def _read(self, m, ins, x, here, en):
+    def _read(self, m, ins, x, line_end, here, en):
         """Read the banks, each at the line of its own column."""
-        before, after = ins.kernel3 & (x[:2] == 0), ins.kernel3 & (x[:2] == 3)
+        before, after = ins.kernel3 & (x[:2] == 0), ins.kernel3 & line_end
         m.d.comb += [self.memory.en.eq(en), self.memory.half.eq(ins.source_half)]
         for bank in range(LINE_WORDS):
             offset = {0: Mux(after, ins.column_stride, 0),
                       LINE_WORDS - 1: -Mux(before, ins.column_stride, 0)}.get(bank, 0)
             m.d.comb += self.memory.addresses[bank].eq(here + offset)
 
-    def _words(self, m, ins, advance, plane, x, x_last, block_last):
+    def _words(self, m, ins, advance, plane, pairs, third, x, x_last, block_last):
         """The words read, without those that are no taps; and the plane that was read."""
         valid, masks = Signal(LINE_WORDS), Signal(LINE_WORDS)
+        taps, own = Signal(LINE_WORDS), Signal(LINE_WORDS)
         for bank in range(LINE_WORDS):
-            tap = (bank + 1 - x[:2])[:2]   # 0 to 2: kx; 3: none
-            inside = ~((tap == 3) | ((tap == 0) & (x == 0)) | ((tap == 2) & x_last))
+            tap = (bank + 1 - x[:2])[:2]   # 0 to 2: kx; 3: none, but the last tap of x + 1
+            last = Mux(pairs, 3, 2)
+            inside = ~(((tap == 3) & ~pairs) | ((tap == 0) & (x == 0)) | ((tap == last) & x_last))
             exists = ~block_last | ins.last_mask[bank]
-            m.d.comb += valid[bank].eq(Mux(ins.kernel3, inside, exists))
+            m.d.comb += [valid[bank].eq(Mux(ins.kernel3, inside, exists)),
+                         taps[bank].eq(Mux(ins.kernel3, tap != 3, bank < 2))]
         plane_q = Signal.like(plane)
+        both, even, odd = Signal(), Signal(), Signal()
         with m.If(advance):
-            m.d.sync += masks.eq(valid)
+            m.d.sync += [masks.eq(valid), own.eq(taps), both.eq(pairs & (third == 0)),
+                         even.eq(pairs & (third == 1)), odd.eq(pairs & (third == 2))]
         width, channels = self._hardware.input_width, self._hardware.in_channels
         words = []
         for bank in range(LINE_WORDS):
@@ -218,4 +233,14 @@ class Gather(wiring.Component):
             bits = Cat(Array(word[c * width + b] for b in reversed(range(width)))[
                 plane_q[:max(1, (width - 1).bit_length())]] for c in range(channels))
             words.append(Mux(ins.samples, bits, word) & masks[bank].replicate(len(word)))
+        if self._hardware.pairs:
+            # The word that has for x + 1 what this one has for x: the next column, or the other
+            # position of a PAIR line.
+            others = [Mux(ins.kernel3, words[(bank + 1) % LINE_WORDS],
+                          words[(bank + 2) % LINE_WORDS]) for bank in range(LINE_WORDS)]
+            size = len(self.memory.data[0])
+            words = [Mux(both | even | odd,
+                         (word ^ odd.replicate(size)) & (other ^ even.replicate(size))
+                         & own[bank].replicate(size), word)
+                     for bank, (word, other) in enumerate(zip(words, others, strict=True))]
         return Cat(*words), plane_q

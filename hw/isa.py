@@ -51,7 +51,8 @@ class Instruction(data.StructLayout):
       source_half, source_base, source_rows (on chip), row_stride, column_stride, step_lines,
       blocks, block_stride, last_lines (of the last block), last_mask (words of a position's last
       line that exist), steps; height, width of the grid; kernel3: 3x3, the map is a GRID, else 1x1
-      on a TOKEN map; samples: a word holds multi-bit samples, which are read plane by plane.
+      on a TOKEN map; samples: a word holds multi-bit samples, which are read plane by plane;
+      pairs: positions are taken two by two, the map is a GRID or a PAIR map (`hw.reuse`).
       For attention source_base is q, and key_base, value_base are k, v.
     Weights: weight_base, tile_stride, and rows from a kernel row to the next (row_tap_stride), from
       a line to the next (line_stride) and from a word of a line to the next (word_stride).
@@ -62,9 +63,12 @@ class Instruction(data.StructLayout):
     Results: emit, fire, add_residual, token_sum, param_base, residual_stride (beats of all
       channels).
     Destination: target_half, target_base, target_grid (a GRID, else a TOKEN map), target_step,
-      target_column, target_row, target_tile (lines from a step, position that shares no line, row
-      and tile to the next), target_rows (on chip), target_size (lines of these), pool (two
-      positions share a window's column and row).
+      target_column, target_row, target_tile (lines from a step, position (of a layer with `pairs`:
+      pair) that shares no line, row and tile to the next), target_rows (on chip), target_size
+      (lines of these), pool (two positions share a window's column and row); target_pair: it is a
+      PAIR map.
+    Pairs: residual_odd, target_odd (from the even position to the odd one of the same step),
+      residual_even, target_even (from there to the even one of the next step), modulo the address.
     Attention: head_mask (upper bits of a channel number that name its head), head_dim
       (channels counted as ACs of one event).
     report: the layer's counters are stored after this instruction.
@@ -83,6 +87,7 @@ class Instruction(data.StructLayout):
         params = bits_for(hardware.param_rows)
         size, step = unsigned(SIZE_BITS), unsigned(STEP_BITS)
         lanes = hardware.attention_lanes
+        residual = bits_for(hardware.residual_words)
         window = {"source_window": 1, "target_window": 1} | {
             f"{end}_{part}": bits for end in ("source", "target")
             for part, bits in (("place", ADDRESS_BITS), ("beats", 16), ("chunk", 24))}
@@ -105,6 +110,8 @@ class Instruction(data.StructLayout):
             "head_mask": max(1, (lanes - 1).bit_length()), "head_dim": 10,
             "outputs": 12, "counters": 10, "logit_shift": 3,
         } | ({"stream_beats": BEAT_COUNT_BITS} if hardware.spills_residual else {})
+          | ({"pairs": 1, "target_pair": 1, "residual_odd": residual, "residual_even": residual,
+              "target_odd": address, "target_even": address} if hardware.pairs else {})
           | (window | {"source_block": ADDRESS_BITS} if hardware.spills_maps else {}))
 
     @property

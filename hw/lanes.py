@@ -17,7 +17,8 @@ EVENT_COUNT_BITS = 16   # events of one group: 9 taps of up to 7,281 channels
 
 
 class Sums(data.StructLayout):
-    """The finished sums of a group, one a lane, and the number of events that went into each."""
+    """The finished sums of a group, one a lane, and the number of events that went into each,
+    those of a kept sum included."""
 
     def __init__(self, hardware: HardwareConfig) -> None:
         super().__init__({
@@ -75,7 +76,8 @@ class WeightBanks(wiring.Component):
 
 class Lane(wiring.Component):
     """acc = base + sum of the ports' weights, where base is 0 with `close`, else acc, with `shift`
-    2 acc, with `negate` besides -2 acc; `sum` keeps the sum before `close`.
+    2 acc, with `negate` besides -2 acc; `sum` keeps the sum before `close`.  With `fork` the sum is
+    kept besides; `close` with `resume` starts from it instead of 0.
 
     Latency: weights reach acc in 2 cycles; the controls come one cycle after the weights that open
     the new group or bit plane, and `sum` holds the old group's sum from the next cycle on.
@@ -88,7 +90,7 @@ class Lane(wiring.Component):
                                            hardware.geometry.slots)),
             "wrote": In(hardware.geometry.banks),
             "close": In(1), "shift": In(1), "negate": In(1), "sum": Out(signed(hardware.acc_width)),
-        })
+        } | ({"fork": In(1), "resume": In(1)} if hardware.pairs else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -107,7 +109,13 @@ class Lane(wiring.Component):
         # -2 acc = ~(2 acc) + 1, and the carry comes from a bit below: one adder does it all.
         negate = self.shift & self.negate
         doubled = (acc << 1)[:width] ^ negate.replicate(width)
-        base = Mux(self.close, 0, Mux(self.shift, doubled, acc.as_unsigned()))
+        start = 0
+        if self._hardware.pairs:
+            kept = Signal(width)
+            start = Mux(self.resume, kept, 0)
+            with m.If(self.fork):
+                m.d.sync += kept.eq(acc)
+        base = Mux(self.close, start, Mux(self.shift, doubled, acc.as_unsigned()))
         total = Cat(1, tree).as_signed() + Cat(negate, base).as_signed()
         m.d.sync += acc.eq(total >> 1)
         with m.If(self.close):
@@ -143,25 +151,32 @@ class LaneArray(wiring.Component):
             m.d.comb += self.loading.eq(Mux(self.load.en, 1 << self.load.select, 0))
 
         # Controls and count travel beside their weights: memory, adder tree, accumulator.
-        controls = data.StructLayout({"close": 1, "shift": 1, "negate": 1})
+        pairs = hardware.pairs
+        names = ["close", "shift", "negate"] + ["fork", "resume"] * pairs
+        controls = data.StructLayout(dict.fromkeys(names, 1))
         s1, s2 = Signal(controls), Signal(controls)
         s1_count, s2_count = (Signal.like(self.i.payload.count, name=f"s{n}_count") for n in (1, 2))
         events = Signal(EVENT_COUNT_BITS)
         m.d.sync += [
-            *(s1[name].eq(self.i.payload[name]) for name in ("close", "shift", "negate")),
+            *(s1[name].eq(self.i.payload[name]) for name in names),
             s2.eq(s1), s1_count.eq(self.i.payload.count), s2_count.eq(s1_count),
-            events.eq(Mux(s2.close, 0, events) + s2_count),
             self.o.valid.eq(s2.close),
         ]
+        start = 0
+        if pairs:
+            kept = Signal.like(events)
+            start = Mux(s2.resume, kept, 0)
+            with m.If(s2.fork):
+                m.d.sync += kept.eq(events)
+        m.d.sync += events.eq(Mux(s2.close, start, events) + s2_count)
         with m.If(s2.close):
             m.d.sync += self.o.payload.events.eq(events)
 
         bits = hardware.weight_bits
         for n in range(hardware.geometry.lanes):
             m.submodules[f"lane{n}"] = lane = Lane(hardware)
-            m.d.comb += [lane.wrote.eq(banks.wrote), lane.close.eq(s2.close),
-                         lane.shift.eq(s2.shift),
-                         lane.negate.eq(s2.negate), self.o.payload.sums[n].eq(lane.sum)]
+            m.d.comb += [lane.wrote.eq(banks.wrote), self.o.payload.sums[n].eq(lane.sum),
+                         *(getattr(lane, name).eq(s2[name]) for name in names)]
             for slot in range(hardware.geometry.slots):
                 m.d.comb += lane.weights[slot].eq(
                     banks.weights[slot][n * bits:(n + 1) * bits].as_signed())

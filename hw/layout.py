@@ -11,12 +11,15 @@ access always brings what the next layer needs:
 * GRID, for 3x3 convolutions: column x is in bank x % 4, so that x - 1, x and x + 1 come at once.
 * TOKEN, for 1x1 convolutions and attention: word w of a position is in bank w % 4, so that four
   words of the same position come at once.
+* PAIR, for 1x1 convolutions that take neighbouring positions together: two words of each of two
+  positions come at once.
 
 Two halves of the spike memory take turns: a layer reads one half and writes the other, so that
 neither ever waits for the other.  A GRID map that does not fit its half is windowed: it lies in
 external memory, and the half holds a ring of its rows, see `hw.window`.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import Enum
 from math import ceil
@@ -134,6 +137,7 @@ class Arrangement(Enum):
 
     GRID = "grid"     # neighbouring columns
     TOKEN = "token"   # words of one position
+    PAIR = "pair"     # words of two neighbouring positions
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,8 @@ class SpikeMap:
     GRID:  line = base + (y % rows) * row_lines + block * block_lines
                   + ((x // 4) * steps + step) * block_words + word in block,   bank x % 4
     TOKEN: line = base + ((y * width + x) * steps + step) * step_lines + word // 4,  bank word % 4
+    PAIR:  line = base + ((y * width + x) // 2 * steps + step) * step_lines + word // 2,
+           bank x % 2 * 2 + word % 2
     """
 
     arrangement: Arrangement
@@ -169,8 +175,15 @@ class SpikeMap:
     @property
     def step_lines(self) -> int:
         """Lines from a step to the next."""
-        return (self.block_words if self.arrangement is Arrangement.GRID
-                else ceil(self.words / LINE_WORDS))
+        if self.arrangement is Arrangement.GRID:
+            return self.block_words
+        return ceil(self.words * self.line_positions / LINE_WORDS)
+
+    @property
+    def line_positions(self) -> int:
+        """Neighbouring positions that share a line."""
+        return {Arrangement.GRID: LINE_WORDS, Arrangement.TOKEN: 1, Arrangement.PAIR: 2}[
+            self.arrangement]
 
     @property
     def column_lines(self) -> int:
@@ -180,9 +193,7 @@ class SpikeMap:
     @property
     def block_lines(self) -> int:
         """Lines of one row and block."""
-        columns = (ceil(self.width / LINE_WORDS) if self.arrangement is Arrangement.GRID
-                   else self.width)
-        return columns * self.column_lines
+        return ceil(self.width / self.line_positions) * self.column_lines
 
     @property
     def row_lines(self) -> int:
@@ -211,6 +222,7 @@ class LayerPlan:
     out_channels:  logical channel of each stored output channel
     tiles, last_beats:  the output channels in tiles of `lanes`; the last tile drains fewer beats
     rows_per_tap:  weight rows of one kernel tap in each bank
+    pairs:         neighbouring positions are taken together (`hw.reuse`)
     """
 
     index: int
@@ -223,6 +235,7 @@ class LayerPlan:
     rows_per_tap: int = 0
     weight_base: int = 0
     param_base: int = 0
+    pairs: bool = False
 
     @property
     def tile_rows(self) -> int:
@@ -265,23 +278,27 @@ def token_sum_width(network: NetworkConfig, residual_width: int) -> int:
 
 
 def plan_memory(network: NetworkConfig, geometry: Geometry, input_bits: int,
-                residual_width: int, spike_lines: tuple[int, int] | None = None) -> MemoryPlan:
+                residual_width: int, spike_lines: tuple[int, int] | None = None,
+                pairs: Collection[str] = ()) -> MemoryPlan:
     """Lay out `network` for `geometry`.
 
     spike_lines: depths of the halves; larger GRID maps are windowed.  None: everything fits.
+    pairs:       names of the layers that take neighbouring positions together
 
     Raises ValueError if a pixel has more bits than a spike word.
     """
     if network.in_channels * input_bits > geometry.spike_word:
         raise ValueError(f"spike_word must hold the {network.in_channels} input channels of "
                          f"{input_bits} bits, not {geometry.spike_word!r}")
-    return _Planner(network, geometry, input_bits, residual_width, spike_lines).plan()
+    return _Planner(network, geometry, input_bits, residual_width, spike_lines, pairs).plan()
 
 
 class _Planner:
     def __init__(self, network: NetworkConfig, geometry: Geometry, input_bits: int,
-                 residual_width: int, limits: tuple[int, int] | None) -> None:
+                 residual_width: int, limits: tuple[int, int] | None,
+                 pairs: Collection[str]) -> None:
         self.network, self.geometry, self.limits = network, geometry, limits
+        self.pairs = pairs
         self.sum_width = token_sum_width(network, residual_width)
         self.depth = [0, 0]
         self.weight_row = 1   # row 0 is all zero: a bank without an event reads it
@@ -323,8 +340,11 @@ class _Planner:
             destination = None
             if layer.lif:
                 following = next(each for each in layers[index + 1:] if each.has_weights)
+                # Attention reads q, k and v, a layer of its own kind comes next.
+                paired = following.name in self.pairs and branch not in ("q", "k", "v")
                 destination = self.place(
-                    Arrangement.GRID if following.kernel == 3 else Arrangement.TOKEN,
+                    Arrangement.GRID if following.kernel == 3 else
+                    Arrangement.PAIR if paired else Arrangement.TOKEN,
                     1 - sources[0].half, qkv[-1].base + qkv[-1].size if qkv else 0,
                     (layer.out_height, layer.out_width), network.timesteps, channels)
             plans.append(self.layer_plan(index, layer, sources, destination, channels))
@@ -349,7 +369,7 @@ class _Planner:
                       else g.words(rest) * g.spike_word // g.neurons)
         rows = ceil(len(sources[0].channels) / g.banks)
         plan = LayerPlan(index, layer, sources, destination, channels, tiles, last_beats, rows,
-                         self.weight_row, self.param_row)
+                         self.weight_row, self.param_row, layer.name in self.pairs)
         self.weight_row += tiles * layer.kernel ** 2 * rows
         self.param_row += (tiles - 1) * g.beats + last_beats
         return plan

@@ -7,7 +7,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.drain import Tag
+from hw.drain import Tag, beat_bits
 from hw.isa import Instruction
 from hw.residual import NeuronBeat
 
@@ -68,15 +68,16 @@ class LIF(wiring.Component):
         neurons, width = hardware.geometry.neurons, hardware.state_width
         slow = self.instruction.slow_tau if hardware.slow_tau else Const(0)
         states = data.ArrayLayout(signed(width), neurons)
-        m.submodules.state = memory = Memory(shape=states, init=[],
-                                             depth=max(2, hardware.geometry.beats))
+        # Two neighbouring positions take turns, if they are taken together.
+        m.submodules.state = memory = Memory(
+            shape=states, init=[], depth=1 << beat_bits(hardware) + hardware.pairs)
         read, write = memory.read_port(domain="comb"), memory.write_port()
 
         # Stage 1: h.
         beat = self.i.payload
         h, s1_valid = Signal(states), Signal()
         s1_thresholds, s1_tag = Signal.like(beat.thresholds), Signal.like(beat.tag)
-        m.d.comb += read.addr.eq(beat.tag.beat)
+        m.d.comb += read.addr.eq(self._address(beat.tag))
         m.d.sync += [s1_valid.eq(self.i.valid), s1_tag.eq(beat.tag),
                      s1_thresholds.eq(beat.thresholds)]
         for n in range(neurons):
@@ -88,10 +89,13 @@ class LIF(wiring.Component):
         fire = Cat(h[n] >= s1_thresholds[n] for n in range(neurons))
         m.d.sync += [self.o.valid.eq(s1_valid), self.o.payload.spikes.eq(fire),
                      self.o.payload.tag.eq(s1_tag)]
-        m.d.comb += [write.en.eq(s1_valid), write.addr.eq(s1_tag.beat)]
+        m.d.comb += [write.en.eq(s1_valid), write.addr.eq(self._address(s1_tag))]
         for n in range(neurons):
             decayed = h[n] >> 1
             if hardware.slow_tau:
                 decayed = Mux(slow, third(h[n]), decayed)
             m.d.comb += write.data[n].eq(Mux(fire[n], 0, decayed))
         return m
+
+    def _address(self, tag):
+        return Cat(tag.beat, tag.odd) if self._hardware.pairs else tag.beat

@@ -125,6 +125,23 @@ class LayerTensors:
 
 
 @dataclass(frozen=True)
+class Activity:
+    """How active the inputs of a layer's windows are, on average over inputs like the real ones.
+
+    density: share of the taps of a position that are set (taps outside of the map are not)
+    shared:  share of the taps that are set at a position x (even) and at its neighbour x + 1, too
+    """
+
+    density: float
+    shared: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shared <= self.density <= 1:
+            raise ValueError("activity must have 0 <= shared <= density <= 1, "
+                             f"not {(self.shared, self.density)!r}")
+
+
+@dataclass(frozen=True)
 class FixedPointModel:
     """A network in integers, see `LayerTensors` for the equations.
 
@@ -132,6 +149,7 @@ class FixedPointModel:
     logit_scale:  float logit = raw logit * logit_scale
     accuracy:     what was measured, for example {"float": 0.983, "integer": 0.983, "images": 360}
     provenance:   where it came from: checkpoint name, its SHA-256, command
+    activity:     by layer name, as far as measured (`quantize.activity`): what `hw.reuse` decides by
     """
 
     network: NetworkConfig
@@ -142,6 +160,7 @@ class FixedPointModel:
     logit_scale: float = 1.0
     accuracy: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    activity: dict[str, Activity] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.weight_bits not in WEIGHT_BITS:
@@ -180,6 +199,7 @@ class FixedPointModel:
                 "bias_shift": {name: t.bias_shift for name, t in self.tensors.items()},
                 "logit_scale": self.logit_scale, "accuracy": self.accuracy,
                 "provenance": self.provenance,
+                "activity": {name: asdict(each) for name, each in self.activity.items()},
                 "sha256": {name: sha256(built / name) for name in files},
             }
             (built / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
@@ -216,7 +236,9 @@ class FixedPointModel:
                                                   "std": tuple(fmt["std"])}),
                        residual=ResidualFormat(**manifest["residual"]), tensors=tensors,
                        logit_scale=manifest["logit_scale"], accuracy=manifest["accuracy"],
-                       provenance=manifest["provenance"])
+                       provenance=manifest["provenance"],
+                       activity={name: Activity(**each)
+                                 for name, each in manifest.get("activity", {}).items()})
         except KeyError as error:
             raise ValueError(f"model directory {directory} has no entry {error}") from None
         except TypeError as error:

@@ -42,7 +42,9 @@ class LayerResult:
     residual:  int64 [T, O, H, W], the stream after this layer's addition; None for other layers
     logits:    int64 [classes] of the classifier, None elsewhere
     acs:       weights added because an input bit asked for it (padding taps excluded)
-    dense:     the same if every input bit were set
+    shared:    those of them that two neighbouring positions x (even) and x + 1 both need, counted
+               once: what `hw.reuse` saves where it is used
+    dense:     acs if every input bit were set
     input_density:  set input bits / input bits
     saturations:    residual values that saturated
     rates:     share of ones of each spike map read (q, k, v for attention); () for multi-bit inputs
@@ -55,6 +57,7 @@ class LayerResult:
     residual: np.ndarray | None
     logits: np.ndarray | None
     acs: int
+    shared: int
     dense: int
     input_density: float
     saturations: int
@@ -80,6 +83,7 @@ class Step:
     residual: Tensor | None = None
     logits: Tensor | None = None      # [B, classes]
     acs: Tensor | None = None         # [B]
+    shared: Tensor | None = None      # [B]
     dense: int = 0
     density: Tensor | None = None     # [B]
     rates: tuple[Tensor, ...] = ()    # [B] each, for inputs that are spikes
@@ -307,8 +311,15 @@ def _count(layer: Layer, bits: Tensor, planes: int) -> dict:
     outputs = taps(bits.shape[3])[:, None] * taps(bits.shape[4]) * layer.out_channels
     size = bits[:, 0].numel() * planes
     places = bits.sum((0, 2))   # how many are set at each position, [B, H, W]
+    shared = torch.zeros_like(places[:, 0, 0])
+    if layer.kind is Kind.CONV and bits.shape[4] % 2 == 0:
+        # A tap of column x, which is the same tap of its neighbour's column x + 1.
+        both = (bits[..., :-1] & bits[..., 1:]).sum((0, 2))
+        columns = torch.ones(bits.shape[4] - 1, dtype=torch.long)
+        columns[1::2] = 2 if layer.kernel == 3 else 0   # last tap of a pair, first one of the next
+        shared = (both * (taps(bits.shape[3])[:, None] * columns)).sum((1, 2)) * layer.out_channels
     density = places.sum((1, 2)) / size
-    return {"acs": (places * outputs).sum((1, 2)),
+    return {"acs": (places * outputs).sum((1, 2)), "shared": shared,
             "dense": int(outputs.sum()) * bits.shape[0] * bits.shape[2] * planes,
             "density": density, "rates": (density,) if planes == 1 else ()}
 
@@ -321,7 +332,8 @@ def _result(step: Step, image: int, network: NetworkConfig) -> LayerResult:
         name=step.layer.name, layer=step.layer, spikes=pick(step.spikes),
         residual=pick(step.residual),
         logits=None if step.logits is None else step.logits[image].numpy(),
-        acs=int(step.acs[image]), dense=step.dense, input_density=float(step.density[image]),
+        acs=int(step.acs[image]),
+        shared=0 if step.shared is None else int(step.shared[image]), dense=step.dense, input_density=float(step.density[image]),
         saturations=0 if step.saturations is None else int(step.saturations[image]),
         rates=tuple(float(rate[image]) for rate in step.rates), timesteps=network.timesteps,
         head_dim=network.head_dim)

@@ -82,10 +82,12 @@ def source_lines(plan: LayerPlan, hardware: HardwareConfig, planes: int = 1) -> 
         engines = hardware.attention_engines * hardware.attention_lanes
         groups = source.words * hardware.geometry.spike_word // engines
         return len(plan.sources) * source.positions * source.steps * groups
-    if source.arrangement is Arrangement.TOKEN:
-        return plan.tiles * source.positions * source.steps * source.step_lines
-    rows = 3 * layer.height - 2
-    return plan.tiles * rows * layer.width * source.steps * source.words * planes
+    if source.arrangement is Arrangement.GRID:
+        lines = (3 * layer.height - 2) * layer.width * source.steps * source.words * planes
+    else:
+        lines = source.positions * source.steps * source.step_lines
+    # A pair of positions has three groups.
+    return plan.tiles * (lines * 3 // 2 if plan.pairs else lines)
 
 
 def windows(size: int) -> int:

@@ -93,9 +93,11 @@ def places(target: SpikeMap) -> tuple[np.ndarray, np.ndarray]:
     y, x, step, word = np.indices((target.height, target.width, target.steps, target.words))
     if target.arrangement is Arrangement.GRID:
         return x % LINE_WORDS, target.base + y * target.row_lines + _line(target, x, step, word)
-    position = y * target.width + x
-    return word % LINE_WORDS, (target.base + word // LINE_WORDS
-                               + (position * target.steps + step) * target.step_lines)
+    # A line holds so many words of each of its positions.
+    position, shared = y * target.width + x, target.line_positions
+    words = LINE_WORDS // shared
+    return x % shared * words + word % words, (
+        target.base + word // words + (position // shared * target.steps + step) * target.step_lines)
 
 
 def _line(target: SpikeMap, x: np.ndarray, step: np.ndarray, word: np.ndarray) -> np.ndarray:

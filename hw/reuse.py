@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exact reuse: two neighbouring positions share the additions that both of them need.
+
+Neighbours see similar inputs.  For a pair of positions x and x + 1 at one timestep the inputs
+that are set in both (C), only at x (A) and only at x + 1 (B) make three groups; with integers
+
+    sum(x) = sum(C) + sum(A),    sum(x + 1) = sum(C) + sum(B)
+
+hold exactly, so a lane adds C once, keeps its sum, goes on with A, and starts from the kept sum
+again with B.  Instead of |x| + |x + 1| rows of weights |x or x + 1| are added.  In a convolution
+the inputs are taps: the tap of x and the same tap of x + 1 lie in neighbouring columns.
+
+Whether that takes fewer cycles depends on the layer: a short group costs its lines, its banks'
+imbalance and the finish pipeline's time however few events it has.  `paired_layers` decides it from
+`hw.model.Activity`.
+"""
+
+from collections.abc import Collection
+from math import ceil, sqrt
+
+from hw.layout import LINE_WORDS, Geometry
+from hw.model import Activity, FixedPointModel
+from hw.network import Kind, Layer, Output
+
+# Mean of the largest of n standard normal numbers: how much the fullest of n banks exceeds the
+# mean, in standard deviations.
+_LARGEST = {1: 0.0, 2: 0.56, 4: 1.03, 8: 1.42, 16: 1.77}
+# Slices and the last odd event of a bank leave ports empty: part of a cycle per group.
+_ROUNDING = 0.4
+# Cycles must fall by this share before a layer is paired.
+_GAIN = 0.02
+
+
+def can_pair(layer: Layer) -> bool:
+    """Layers whose positions can be taken two by two.
+
+    Bit planes join in the lanes, so the encoder's sums cannot be kept; the attention engine writes
+    one position at a time, so its reader takes one at a time.
+    """
+    return (layer.kind is Kind.CONV and layer.width % 2 == 0
+            and layer.name.rpartition(".")[2] != "proj")
+
+
+def group_cycles(events: float, lines: int, geometry: Geometry) -> float:
+    """Estimated cycles of a group with so many events in so many lines."""
+    if events <= 0:
+        return max(1, lines)
+    bank = events / geometry.banks
+    spread = _LARGEST.get(geometry.banks, 2.0) * sqrt(bank)
+    return max(1, lines, (bank + spread) / geometry.ports + _ROUNDING)
+
+
+def step_cycles(layer: Layer, activity: Activity, geometry: Geometry) -> tuple[float, float]:
+    """Estimated cycles of two positions at one timestep: one by one, and as a pair."""
+    inputs = layer.in_channels * layer.kernel ** 2
+    words = geometry.words(layer.in_channels)
+    beats = ceil(min(layer.out_channels, geometry.lanes) / geometry.neurons)
+    if layer.kernel == 3:
+        alone_lines = pair_lines = 3 * words
+    else:
+        alone_lines, pair_lines = ceil(words / LINE_WORDS), ceil(2 * words / LINE_WORDS)
+    alone = group_cycles(activity.density * inputs, alone_lines, geometry)
+    both = group_cycles(activity.shared * inputs, pair_lines, geometry)
+    rest = group_cycles((activity.density - activity.shared) * inputs, pair_lines, geometry)
+    return 2 * max(alone, beats), max(both + rest, beats) + max(rest, beats)
+
+
+def paired_layers(model: FixedPointModel, geometry: Geometry,
+                  one_order: bool = False) -> frozenset[str]:
+    """Names of the layers that take fewer cycles in pairs.
+
+    one_order: all layers that add to the residual stream must walk it in the same order (it lies in
+               external memory), so they are paired together or not at all
+    """
+    layers = [layer for layer in model.network.layers() if layer.name in model.activity]
+    paired: set[str] = set()
+    for group in _together(layers, one_order):
+        if not all(map(can_pair, group)):
+            continue
+        alone = pair = 0.0
+        for layer in group:
+            once, twice = step_cycles(layer, model.activity[layer.name], geometry)
+            tiles = ceil(layer.out_channels / geometry.lanes)
+            alone += tiles * layer.positions * once
+            pair += tiles * layer.positions * twice
+        if pair < (1 - _GAIN) * alone:
+            paired |= {layer.name for layer in group}
+    return frozenset(paired)
+
+
+def _together(layers: Collection[Layer], one_order: bool) -> list[list[Layer]]:
+    """Layers that must be decided together: q, k and v read one map; see `one_order`."""
+    groups: dict[str, list[Layer]] = {}
+    for layer in layers:
+        block, _, branch = layer.name.rpartition(".")
+        key = layer.name
+        if branch in ("q", "k", "v"):
+            key = f"{block}.qkv"
+        elif one_order and layer.output is Output.RESIDUAL:
+            key = "residual"
+        groups.setdefault(key, []).append(layer)
+    return list(groups.values())
