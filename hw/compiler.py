@@ -29,6 +29,7 @@ from hw.layout import (
 )
 from hw.model import FixedPointModel, LayerTensors
 from hw.network import Kind, Layer, Output
+from hw.reuse import tile_cycles
 from hw.tiles import Placement, encode_stream, place_tiles
 
 EMIT = {Output.SPIKES: Emit.SPIKES, Output.RESIDUAL: Emit.RESIDUAL, Output.LOGITS: Emit.LOGITS}
@@ -109,7 +110,7 @@ def compile_model(model: FixedPointModel, hardware: HardwareConfig) -> Program:
     plan = hardware.plan(model)
     _check(model, hardware, plan)
     weighted = [layer for layer in plan.layers if layer.layer.has_weights]
-    tiles = _place(weighted, hardware) if hardware.streamed else []
+    tiles = _place(model, weighted, hardware) if hardware.streamed else []
     layout = Instruction(hardware)
     instructions = _instructions(model, hardware, plan)
     program = [word for values in instructions for word in layout.encode(values)]
@@ -128,8 +129,9 @@ def compile_model(model: FixedPointModel, hardware: HardwareConfig) -> Program:
     return Program(model, hardware, plan, tuple(instructions), Images(program, params, banks))
 
 
-def _place(layers: list[LayerPlan], hardware: HardwareConfig) -> list[Placement]:
-    """Tiles of all layers in the ring; ValueError names the layer whose tiles do not fit."""
+def _place(model: FixedPointModel, layers: list[LayerPlan],
+           hardware: HardwareConfig) -> list[Placement]:
+    """Tiles of all layers in the weight banks; ValueError names the layer that does not fit."""
     geometry = hardware.geometry
     for layer in layers:
         short = layer.tile_rows + 1 - hardware.weight_rows
@@ -139,8 +141,12 @@ def _place(layers: list[LayerPlan], hardware: HardwareConfig) -> list[Placement]
                 f"weight memory must hold a tile of {layer.layer.name}, {layer.tile_rows} rows in "
                 f"each of {geometry.banks} banks beside the zero row, not "
                 f"{hardware.weight_rows - 1!r}: it is short by {bits:,} bits")
+    row_cycles = geometry.banks * -(-geometry.lanes * hardware.weight_bits // hardware.port_bits)
+    work = [tile_cycles(layer, model, geometry) for layer in layers]
     return place_tiles([layer.tile_rows for layer in layers for _ in range(layer.tiles)],
-                       hardware.weight_rows)
+                       hardware.weight_rows,
+                       [cycles for layer, cycles in zip(layers, work, strict=True)
+                        for _ in range(layer.tiles)], row_cycles)
 
 
 def _tile_tables(layers: list[LayerPlan], tables: list[tuple[np.ndarray, list[int]]],

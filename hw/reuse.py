@@ -18,7 +18,7 @@ imbalance and the finish pipeline's time however few events it has.  `paired_lay
 from collections.abc import Collection
 from math import ceil, sqrt
 
-from hw.layout import LINE_WORDS, Geometry
+from hw.layout import LINE_WORDS, Geometry, LayerPlan
 from hw.model import Activity, FixedPointModel
 from hw.network import Kind, Layer, Output
 
@@ -27,6 +27,8 @@ from hw.network import Kind, Layer, Output
 _LARGEST = {1: 0.0, 2: 0.56, 4: 1.03, 8: 1.42, 16: 1.77}
 # Slices and the last odd event of a bank leave ports empty: part of a cycle per group.
 _ROUNDING = 0.4
+# Of layers that nobody has measured.
+_TYPICAL = Activity(0.15, 0.05)
 # Cycles must fall by this share before a layer is paired.
 _GAIN = 0.02
 
@@ -100,3 +102,15 @@ def _together(layers: Collection[Layer], one_order: bool) -> list[list[Layer]]:
             key = "residual"
         groups.setdefault(key, []).append(layer)
     return list(groups.values())
+
+
+def tile_cycles(plan: LayerPlan, model: FixedPointModel, geometry: Geometry) -> float:
+    """Estimated cycles in which a tile of a layer is used."""
+    layer, network = plan.layer, model.network
+    if layer.kind is Kind.CLASSIFIER:
+        return 0.0
+    steps = network.timesteps
+    if layer.kind is Kind.ENCODER:   # bit planes, and one sum for all timesteps of a static input
+        steps = model.input.bits * (1 if network.static_input else steps)
+    alone, pair = step_cycles(layer, model.activity.get(layer.name, _TYPICAL), geometry)
+    return layer.positions * steps * (pair if plan.pairs else alone) / 2

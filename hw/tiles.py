@@ -2,9 +2,9 @@
 """The stream of weight tiles: what the hardware reads from memory, once per inference, in order.
 
 A tile is everything that `lanes` output channels of a layer need: their weight rows in every bank
-and their parameter rows.  The weight banks are a ring of rows: a tile is loaded at `base` as soon
-as `wait` tiles are done, which the compiler chooses such that the tile overwrites nothing that is
-still needed.  With room for two tiles the next one is loaded while this one is used.
+and their parameter rows.  A tile is loaded at `base` as soon as `wait` tiles are done, which
+the compiler chooses such that the tile overwrites nothing that is still needed.  With room for two
+tiles the next one is loaded while this one is used.
 
 Memory image, in beats of the port (little endian):
   block 0 (BURST beats)   first beat: MAGIC in bits 0..31, number of beats that follow in 32..63
@@ -67,29 +67,77 @@ class Placement:
     wait: int
 
 
-def place_tiles(rows: Sequence[int], capacity: int) -> list[Placement]:
-    """Place tiles of so many rows one after the other in a ring of rows 1 to `capacity` - 1.
+@dataclass(frozen=True)
+class _Plan:
+    """Places of the first tiles, as one way to go on from: see `place_tiles`.
+
+    done:   cycle in which each tile is done
+    loaded: cycle in which the last one is loaded
+    """
+
+    placements: tuple[Placement, ...] = ()
+    done: tuple[float, ...] = ()
+    loaded: float = 0.0
+
+    @property
+    def live(self) -> tuple[Placement, ...]:
+        """Tiles that need not be done when the next one is loaded."""
+        return self.placements[self.oldest:]
+
+    @property
+    def oldest(self) -> int:
+        return self.placements[-1].wait if self.placements else 0
+
+    def place(self, base: int, rows: int, work: float, row_cycles: float) -> "_Plan":
+        """Load a tile at `base` as early as what lies there allows."""
+        index = len(self.placements)
+        wait = max(self.oldest, index + 1 - PARAM_SLOTS)
+        for earlier, other in enumerate(self.live, self.oldest):
+            if other.base < base + rows and base < other.base + other.rows:
+                wait = max(wait, earlier + 1)
+        loaded = max(self.loaded, self.done[wait - 1] if wait else 0.0) + rows * row_cycles
+        done = max(loaded, self.done[-1] if self.done else 0.0) + work
+        return _Plan((*self.placements, Placement(rows, base, wait)), (*self.done, done), loaded)
+
+
+# Ways to place the tiles so far that are followed at the same time.
+_BEAM = 12
+
+
+def place_tiles(rows: Sequence[int], capacity: int, work: Sequence[float] = (),
+                row_cycles: float = 1.0) -> list[Placement]:
+    """Place tiles of so many rows in rows 1 to `capacity` - 1, so that little time is waited.
+
+    A tile may lie wherever the tiles before it that overlap it are done by then.  Large tiles need
+    their room in one piece, so where the small ones before them lie matters: a beam search over
+    places beside other tiles and at the ends looks for the earliest end of the last tile.
+
+    work:       estimated cycles in which each tile is used (default: as long as loading it takes)
+    row_cycles: cycles to load a row
 
     Raises ValueError, one sentence, if a tile is larger than that.
     """
-    placements: list[Placement] = []
-    head = 1   # row 0 stays zero
-    oldest = 0   # first tile that is not known to be done
+    plans = [_Plan()]
     for index, size in enumerate(rows):
         if size > capacity - 1:
             raise ValueError(f"weight memory must hold a tile of {size} rows in each bank beside "
                              f"the zero row, not {capacity - 1!r}")
-        if head + size > capacity:
-            head = 1
-        wait = max(oldest, index + 1 - PARAM_SLOTS)
-        for earlier in range(oldest, index):
-            other = placements[earlier]
-            if other.base < head + size and head < other.base + other.rows:
-                wait = max(wait, earlier + 1)
-        oldest = wait
-        placements.append(Placement(size, head, wait))
-        head += size
-    return placements
+        last = capacity - size   # row 0 stays zero
+        following = {}
+        for plan in plans:
+            beside = {edge for tile in plan.live
+                      for edge in (tile.base + tile.rows, tile.base - size)}
+            for base in {1, last} | {edge for edge in beside if 1 <= edge <= last}:
+                placed = plan.place(base, size, work[index] if work else size * row_cycles,
+                                    row_cycles)
+                # Plans with the same live tiles have the same future, but for their times.
+                key = tuple((tile.base, tile.rows) for tile in placed.live)
+                rank = (placed.done[-1], placed.loaded, placed.oldest, key)
+                if key not in following or rank < following[key][0]:
+                    following[key] = rank, placed
+        plans = [placed for _, placed in sorted(following.values(), key=lambda each: each[0])]
+        plans = plans[:_BEAM]
+    return list(plans[0].placements)
 
 
 def encode_stream(program: Sequence[int],
