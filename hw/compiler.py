@@ -372,13 +372,17 @@ def _weight_rows(tensors: LayerTensors, plan: LayerPlan,
     geometry, bits = hardware.geometry, hardware.weight_bits
     inputs, outputs = np.array(plan.sources[0].channels), np.array(plan.out_channels)
     taps = plan.layer.kernel ** 2
-    stored = np.zeros((plan.tiles * geometry.lanes, plan.rows_per_tap * geometry.banks, taps),
+    stored = np.zeros((plan.tiles * geometry.lanes, taps, plan.rows_per_tap * geometry.banks),
                       np.uint8)
-    weight = tensors.weight.reshape(*tensors.weight.shape[:2], taps)
+    weight = tensors.weight.reshape(*tensors.weight.shape[:2], taps).swapaxes(1, 2)
     real_out, real_in = np.flatnonzero(outputs >= 0), np.flatnonzero(inputs >= 0)
-    stored[np.ix_(real_out, real_in)] = weight[np.ix_(outputs[real_out], inputs[real_in])]
-    rows = stored.reshape(plan.tiles, geometry.lanes, plan.rows_per_tap, geometry.banks, taps)
-    rows = rows.transpose(0, 4, 2, 3, 1).reshape(-1, geometry.banks, geometry.lanes)
+    # Channels of a word are dealt to the banks in turn; each word starts a row.
+    word, channel = np.divmod(real_in, geometry.spike_word)
+    place = word * geometry.slice_bits * geometry.banks + channel
+    stored[real_out[:, None, None], np.arange(taps)[:, None], place] = weight[
+        outputs[real_out][:, None, None], np.arange(taps)[:, None], inputs[real_in]]
+    rows = stored.reshape(plan.tiles, geometry.lanes, taps, plan.rows_per_tap, geometry.banks)
+    rows = rows.transpose(0, 2, 3, 4, 1).reshape(-1, geometry.banks, geometry.lanes)
     if bits == 8:
         return rows
     ones = np.unpackbits(rows[..., None], axis=-1, bitorder="little")[..., :bits]

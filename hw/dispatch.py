@@ -72,6 +72,7 @@ class Scan(wiring.Component):
 
     def __init__(self, hardware: HardwareConfig) -> None:
         self._part, self._ports = hardware.geometry.slice_bits, hardware.geometry.ports
+        self._spread_part = 1 << (self._part - 1).bit_length()
         self._slice = data.StructLayout({
             "bits": unsigned(LINE_WORDS * self._part),
             "row": unsigned(bits_for(hardware.weight_rows)), "first": 2,
@@ -88,8 +89,10 @@ class Scan(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.queue = queue = SyncFIFO(width=self._slice.size, depth=self._depth)
-        head, current = data.View(self._slice, queue.r_data), Signal(self._slice)
-        present = current.bits != 0
+        head = data.View(self._slice, queue.r_data)
+        current = Signal(data.StructLayout({name: field.shape for name, field in self._slice}
+                                           | {"bits": unsigned(LINE_WORDS * self._spread_part)}))
+        present, waiting = current.bits != 0, self._spread(head.bits)
         m.d.comb += [
             queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid),
             self.i.ready.eq(queue.w_rdy),
@@ -102,7 +105,7 @@ class Scan(wiring.Component):
         m.d.comb += [self.valid[0].eq(take), rest.eq(without_first(current.bits)),
                      self.rows[0].eq(self._row(current, find_first(current.bits))),
                      next_bits.eq(Mux(take, rest, current.bits))]
-        arriving = head.bits
+        arriving = waiting
         if self._ports == 2:
             single, second = rest == 0, Signal()
             backwards = current.bits[::-1]
@@ -110,17 +113,23 @@ class Scan(wiring.Component):
             ahead = queue.r_rdy & (head.tag == self.tag)
             m.d.comb += [
                 second.eq(take & ~self.blocked & (~single | ahead)), self.valid[1].eq(second),
-                self.rows[1].eq(Mux(single, self._row(head, find_first(head.bits)),
+                self.rows[1].eq(Mux(single, self._row(head, find_first(waiting)),
                                     self._row(current, last))),
             ]
             with m.If(second & ~single):
                 m.d.comb += next_bits.eq(rest & without_first(backwards)[::-1])
-            arriving = Mux(second & single, without_first(head.bits), head.bits)
+            arriving = Mux(second & single, without_first(waiting), waiting)
         m.d.sync += current.bits.eq(next_bits)
         with m.If(next_bits == 0):
             m.d.comb += queue.r_en.eq(1)
-            m.d.sync += [current.eq(head), current.bits.eq(Mux(queue.r_rdy, arriving, 0))]
+            m.d.sync += [*(current[name].eq(head[name]) for name in ("row", "first", "tag")),
+                         current.bits.eq(Mux(queue.r_rdy, arriving, 0))]
         return m
+
+    def _spread(self, bits):
+        """A slice with each of its parts at a power of two, so that an event's index names both."""
+        gap = Const(0, self._spread_part - self._part)
+        return Cat(Cat(bits[n * self._part:(n + 1) * self._part], gap) for n in range(LINE_WORDS))
 
     def _row(self, at, event):
         """Weight row of an event of a slice."""
@@ -174,9 +183,13 @@ class Dispatch(wiring.Component):
             space.eq((in_tag + 1 - tag)[:TAG_BITS] != 0),
             self.i.ready.eq(space & Cat(scan.i.ready for scan in scans).all()),
         ]
+        def slices(word, bank):
+            mine = word[bank::banks]   # the last banks may have one less
+            return Cat(mine, Const(0, self._hardware.geometry.slice_bits - len(mine)))
+
         for e, scan in enumerate(scans):
             m.d.comb += [
-                scan.i.payload.bits.eq(Cat(word[e::banks] for word in self.i.payload.words)),
+                scan.i.payload.bits.eq(Cat(slices(word, e) for word in self.i.payload.words)),
                 scan.i.payload.row.eq(self.i.payload.row),
                 scan.i.payload.first.eq(self.i.payload.first),
                 scan.word_stride.eq(ins.word_stride),

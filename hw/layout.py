@@ -40,7 +40,7 @@ class Geometry:
     """The parallel slots of the engine.
 
     lanes:       output channels that accumulate at once (a tile)
-    banks:       memories of weights; those of input channel c are in bank c % banks
+    banks:       memories of weights; those of channel c of a word are in bank c % banks
     spike_word:  channels of one word of spike memory; a line has LINE_WORDS of them
     neurons:     lanes that the finish pipeline takes per cycle
     ports:       rows that a bank reads per cycle, 1 or 2: as many events (input spikes) of its
@@ -67,10 +67,12 @@ class Geometry:
         if self.lanes % self.spike_word:
             raise ValueError(f"lanes must be a multiple of spike_word {self.spike_word}, "
                              f"not {self.lanes!r}")
-        for name in ("banks", "neurons"):
-            if self.spike_word % getattr(self, name):
-                raise ValueError(f"{name} must divide spike_word {self.spike_word}, "
-                                 f"not {getattr(self, name)!r}")
+        if self.spike_word % self.neurons:
+            raise ValueError(f"neurons must divide spike_word {self.spike_word}, "
+                             f"not {self.neurons!r}")
+        if self.banks > self.spike_word:
+            raise ValueError(f"banks must be at most spike_word {self.spike_word}, "
+                             f"not {self.banks!r}")
 
     @classmethod
     def for_lanes(cls, lanes: int, banks: int = DEFAULT_BANKS, spike_word: int | None = None,
@@ -104,8 +106,8 @@ class Geometry:
 
     @property
     def slice_bits(self) -> int:
-        """Bits of a spike word that belong to one bank of weights."""
-        return self.spike_word // self.banks
+        """Bits of a spike word that belong to one bank of weights, at most."""
+        return ceil(self.spike_word / self.banks)
 
     @property
     def line_bits(self) -> int:
@@ -118,6 +120,11 @@ class Geometry:
 
     def words(self, channels: int) -> int:
         return ceil(channels / self.spike_word)
+
+    def rows(self, channels: int) -> int:
+        """Weight rows of so many input channels in each bank."""
+        whole, rest = divmod(channels, self.spike_word)
+        return whole * self.slice_bits + ceil(rest / self.banks)
 
 
 def padded_head_dim(head_dim: int) -> int:
@@ -367,7 +374,7 @@ class _Planner:
         # Layers before another layer fill whole words; the classifier stops after its last class.
         last_beats = (ceil(rest / g.neurons) if layer.output is Output.LOGITS
                       else g.words(rest) * g.spike_word // g.neurons)
-        rows = ceil(len(sources[0].channels) / g.banks)
+        rows = g.rows(len(sources[0].channels))
         plan = LayerPlan(index, layer, sources, destination, channels, tiles, last_beats, rows,
                          self.weight_row, self.param_row, layer.name in self.pairs)
         self.weight_row += tiles * layer.kernel ** 2 * rows

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole accelerator: every value of every layer against the numpy reference."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 
 from hw.compiler import Program, compile_model
 from hw.config import HardwareConfig
-from hw.model import FixedPointModel, InputFormat
+from hw.model import Activity, FixedPointModel, InputFormat
 from hw.network import Classifier, Kind, NetworkConfig
 from tests.hw import reference
 from tests.hw.axi_memory import Pauses
@@ -33,6 +33,7 @@ class Case:
     few_tokens: bool = False    # too few for attention sums of 8
     pauses: Pauses | None = None
     rows: set = field(default_factory=set)   # that windowed maps have on chip
+    pairs: int = 0          # so many layers take neighbouring positions together
 
 
 CASES = {
@@ -90,6 +91,25 @@ CASES = {
         {"lanes": 8, "banks": 2, "port_bits": 128, "spill_residual": True,
          "spike_lines": (10, 8)}, gaps="idle", pauses=Pauses((20, 40)), rows={5, 4},
         few_tokens=True),
+    "pairs-3-banks": Case(
+        NetworkConfig(16, 1, 2, 3, 2, 8, 8, 10, pool_stages=LAST_POOL),
+        {"lanes": 16, "banks": 3}, gaps="both", pairs=8),
+    "pairs-wide-maps": Case(
+        NetworkConfig(24, 1, 2, 2, 1, 6, 12, 5, pool_stages=(False, True, False, False),
+                      mlp_ratio=2.0), {"lanes": 8, "banks": 2, "neurons": 2},
+        {"branch_density": 0.75}, pairs=9),
+    "pairs-events-tau1.5": Case(
+        NetworkConfig(16, 2, 2, 3, 2, 6, 8, 3, tau=1.5, pool_stages=(True, False, True, False),
+                      static_input=False, mlp_ratio=2.0), {"lanes": 16, "banks": 5},
+        {"input_format": InputFormat(3, False, 1.0, (0.0,) * 2, (1.0,) * 2)}, pairs=13),
+    "pairs-one-timestep-odd-rows": Case(
+        NetworkConfig(16, 1, 2, 1, 1, 7, 4, 4, pool_stages=(False, True, False, False)),
+        {"lanes": 8, "banks": 1}, few_tokens=True, pairs=9),
+    "pairs-windowed-and-spilled": Case(
+        NetworkConfig(16, 1, 2, 2, 1, 12, 8, 3, pool_stages=(False, True, True, False),
+                      mlp_ratio=1.0),
+        {"lanes": 8, "banks": 2, "port_bits": 64, "spill_residual": True,
+         "spike_lines": (36, 30)}, gaps="both", pauses=Pauses((5, 60), 0.3), rows={7}, pairs=6),
 }
 every_case = pytest.mark.parametrize("name", CASES)
 
@@ -98,6 +118,10 @@ every_case = pytest.mark.parametrize("name", CASES)
 def prepared(name: str) -> tuple[FixedPointModel, list[np.ndarray], Program]:
     case = CASES[name]
     model, image = reference.random_model(case.network, shrink_all_but=case.scale_up, **case.model)
+    if case.pairs:
+        every = dict.fromkeys((layer.name for layer in case.network.layers()
+                               if layer.kind is Kind.CONV), Activity(1.0, 1.0))
+        model = replace(model, activity=every)
     program = compile_model(model, HardwareConfig.for_model(model, **case.hardware))
     return model, [image, np.roll(image, 1, -1)], program
 
@@ -146,6 +170,7 @@ def test_the_stimulus_is_alive(name):
     if case.scale_up:
         widest = {key: tensors.max_sum for key, tensors in model.tensors.items()}
         assert max(widest, key=widest.get) == case.scale_up
+    assert sum(layer.pairs for layer in program.plan.layers) == case.pairs
     placed = [m for layer in program.plan.layers for m in layer.sources if m.windowed]
     assert {m.rows for m in placed} == case.rows
     silent = {value.layer.name for layers in values for value in layers if not value.acs}
