@@ -132,7 +132,7 @@ class Accelerator(wiring.Component):
             readout.report.eq(sequencer.report), readout.cycles.eq(sequencer.cycles),
             readout.acs.eq(Mux(ins.op == Op.ATTENTION, attention.acs, finish.acs)),
             readout.saturations.eq(finish.saturations),
-            finish.restart.eq(sequencer.restart),
+            finish.restart.eq(sequencer.restart), lanes.interval.eq(ins.last_interval),
         ]
         if hardware.streamed:
             m.submodules.fetch = fetch = Fetch(hardware)

@@ -156,10 +156,11 @@ class HardwareConfig:
             if len(values) > 1:
                 raise ValueError(f"models on one hardware must have the same {name}, "
                                  f"not {sorted(values)!r}")
-        paired = [paired_layers(m, geometry, spill_residual) if pairs is not False else frozenset()
-                  for m in models]
-        plans = [plan_memory(m.network, geometry, m.input.bits, m.residual.width, spike_lines, names)
-                 for m, names in zip(models, paired, strict=True)]
+        paired = [paired_layers(each, geometry, spill_residual) if pairs is not False else ()
+                  for each in models]
+        plans = [plan_memory(each.network, geometry, each.input.bits, each.residual.width,
+                             spike_lines, names)
+                 for each, names in zip(models, paired, strict=True)]
         sizes = {name: max(depths[name] for depths in map(_depths, plans))
                  for name in _depths(plans[0])}
         sizes["spike_lines"] = spike_lines or tuple(max(p.spike_lines[half] for p in plans)

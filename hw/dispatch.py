@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
 from hw.gather import EventLine
-from hw.isa import Instruction, bits_for
+from hw.isa import INTERVAL_BITS, Instruction, bits_for
 from hw.layout import LINE_WORDS
 
 # Groups are numbered modulo 2**TAG_BITS between gather and lanes.
@@ -144,11 +144,12 @@ class Dispatch(wiring.Component):
 
     Channel c of a word belongs to bank c % banks.  A bank that has finished its part of a group
     waits for the others; the group closes in the cycle in which the next one's events issue, so a
-    change of group costs nothing unless the group had no event at all (one cycle).  Groups close at
-    least `interval` cycles apart (`last_interval` after a group of the last plane), the time that
-    the finish pipeline needs.  With `samples` the bit planes of a sum join in the lanes: only its
-    last one closes, the others shift, as soon as they can.  With `pairs` three groups belong to a
-    pair of positions: the first forks, the second closes and the third resumes from the fork.
+    change of group costs nothing unless the group had no event at all (one cycle).  The finish
+    pipeline needs `last_interval` cycles for a group; on average groups close no faster, but two
+    may follow each other closely, since one can wait.  With `samples` the bit planes of a sum join
+    in the lanes: only its last one closes, the others shift, as soon as they can.  With `pairs`
+    three groups belong to a pair of positions: the first forks, the second closes and the third
+    resumes from the fork.
 
     Throughput: `slots` events per cycle.  Latency from `i` to `o`: 3 cycles.
     Ports: `instruction`, `i` (lines of `Gather`), `o` (one `Events` each cycle; zero rows, count
@@ -200,7 +201,9 @@ class Dispatch(wiring.Component):
             m.d.sync += in_tag.eq(in_tag + 1)
 
         # Close the group when gather has left it and no bank holds any of it.
-        interval, plane = Signal(ins.interval.shape()), Signal(ins.planes.shape())
+        # One finished group may wait for the finish pipeline: what it has before it must be less.
+        backlog, free = Signal(INTERVAL_BITS + 1), Signal(init=1)
+        plane = Signal(ins.planes.shape())
         unfinished = Cat(scan.pending & (scan.pending_tag == tag) for scan in scans).any()
         last_plane = plane == (ins.planes - 1)[:len(plane)]
         shifts = ins.samples & ~last_plane
@@ -212,7 +215,7 @@ class Dispatch(wiring.Component):
         permit = self.permit if spills else 1
         goes_on = shifts | fork
         m.d.comb += [complete.eq((in_tag != tag) & ~unfinished
-                                 & (goes_on | ((interval == 0) & permit))),
+                                 & (goes_on | (free & permit))),
                      close.eq(complete & ~goes_on)]
         if self._hardware.pairs:
             with m.If(complete & ins.pairs):
@@ -228,10 +231,10 @@ class Dispatch(wiring.Component):
         m.d.sync += tag.eq(now)
         with m.If(complete):
             m.d.sync += plane.eq(Mux(last_plane, 0, plane + 1))
-        with m.If(close):
-            m.d.sync += interval.eq(Mux(last_plane, ins.last_interval, ins.interval) - 1)
-        with m.Elif(interval != 0):
-            m.d.sync += interval.eq(interval - 1)
+        left = Signal.like(backlog)
+        m.d.comb += left.eq(backlog - (backlog != 0))
+        m.d.sync += [backlog.eq(left + Mux(close, ins.last_interval, 0)),
+                     free.eq(Mux(close, left == 0, left <= ins.last_interval))]
 
         # Events of the current group out.
         valid = Cat(scan.valid for scan in scans)

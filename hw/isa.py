@@ -19,6 +19,7 @@ WORD_BITS = 32
 SIZE_BITS = 10      # heights and widths: up to 1023
 TALLY_BITS = 40     # per-layer counters: ACs, cycles, saturations
 STEP_BITS = 10      # timesteps x bit planes
+INTERVAL_BITS = 12
 
 
 class Op(enum.Enum, shape=3):
@@ -58,8 +59,8 @@ class Instruction(data.StructLayout):
       a line to the next (line_stride) and from a word of a line to the next (word_stride).
     Groups: planes (bit planes per timestep), signed_input (the first plane subtracts), timesteps,
       repeat (a static input fires its LIF `timesteps` times from one sum), accumulate (one group
-      for the whole layer: spiking heads), tiles, last_beats, interval (cycles between groups),
-      last_interval (after the last plane).
+      for the whole layer: spiking heads), tiles, last_beats, interval (cycles of the finish
+      pipeline for a group), last_interval (for all repetitions of one).
     Results: emit, fire, add_residual, token_sum, param_base, residual_stride (beats of all
       channels).
     Destination: target_half, target_base, target_grid (a GRID, else a TOKEN map), target_step,
@@ -101,7 +102,8 @@ class Instruction(data.StructLayout):
             "weight_base": row, "tile_stride": row, "row_tap_stride": row, "line_stride": row,
             "word_stride": row,
             "planes": step, "signed_input": 1, "timesteps": 5, "repeat": 1, "accumulate": 1,
-            "tiles": 10, "last_beats": beats, "interval": 12, "last_interval": 12,
+            "tiles": 10, "last_beats": beats, "interval": INTERVAL_BITS,
+            "last_interval": INTERVAL_BITS,
             "emit": Emit, "fire": 1, "add_residual": 1, "token_sum": 1, "param_base": params,
             "residual_stride": 10, "slow_tau": 1,
             "target_half": 1, "target_base": address, "target_grid": 1, "target_step": address,

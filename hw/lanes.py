@@ -2,6 +2,7 @@
 """Weight banks and lanes: the accumulators of the engine."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from amaranth import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
@@ -10,15 +11,17 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
 from hw.dispatch import Events
-from hw.isa import bits_for
+from hw.isa import INTERVAL_BITS, bits_for
 from hw.tiles import RowWrite
 
 EVENT_COUNT_BITS = 16   # events of one group: 9 taps of up to 7,281 channels
 
 
 class Sums(data.StructLayout):
-    """The finished sums of a group, one a lane, and the number of events that went into each,
-    those of a kept sum included."""
+    """The finished sums of a group, one a lane, and the number of events that went into each.
+
+    Those of a kept sum are included.
+    """
 
     def __init__(self, hardware: HardwareConfig) -> None:
         super().__init__({
@@ -74,13 +77,19 @@ class WeightBanks(wiring.Component):
         return m
 
 
+def tree_levels(hardware: HardwareConfig) -> int:
+    """Cycles of the adder tree between weights and accumulator."""
+    return max(1, (hardware.geometry.slots - 1).bit_length())
+
+
 class Lane(wiring.Component):
     """acc = base + sum of the ports' weights, where base is 0 with `close`, else acc, with `shift`
-    2 acc, with `negate` besides -2 acc; `sum` keeps the sum before `close`.  With `fork` the sum is
-    kept besides; `close` with `resume` starts from it instead of 0.
+    2 acc, with `negate` besides -2 acc.  The sum before `close` waits for `move`, which puts it to
+    `sum`.  With `fork` the sum is kept besides; `close` with `resume` starts from it instead of 0.
 
-    Latency: weights reach acc in 2 cycles; the controls come one cycle after the weights that open
-    the new group or bit plane, and `sum` holds the old group's sum from the next cycle on.
+    Latency: weights reach acc in `tree_levels` + 1 cycles; the controls come `tree_levels` cycles
+    after the weights that open the new group or bit plane, and the old group's sum can move from the
+    next cycle on.
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
@@ -89,23 +98,28 @@ class Lane(wiring.Component):
             "weights": In(data.ArrayLayout(signed(hardware.weight_bits),
                                            hardware.geometry.slots)),
             "wrote": In(hardware.geometry.banks),
-            "close": In(1), "shift": In(1), "negate": In(1), "sum": Out(signed(hardware.acc_width)),
+            "close": In(1), "shift": In(1), "negate": In(1), "move": In(1),
+            "sum": Out(signed(hardware.acc_width)),
         } | ({"fork": In(1), "resume": In(1)} if hardware.pairs else {}))
 
     def elaborate(self, platform):
         m = Module()
         width = self._hardware.acc_width
-        tree = Signal(signed(self._hardware.weight_bits
-                             + (self._hardware.geometry.slots - 1).bit_length()))
         acc = Signal(signed(width))
-        # The gate goes into the adder that joins the two ports of a bank, which has room for it.
+        # The gate goes into the adder that joins the two ports of a bank, which has room for it: as
+        # AND with the second operand, yosys keeps it out of the carry chain's data input.
         ports = self._hardware.geometry.ports
-        terms = [Mux(self.wrote[slot // ports], 0, weight) if slot % ports else weight
-                 for slot, weight in enumerate(self.weights)]
-        while len(terms) > 1:   # a balanced tree, half as many terms each round
-            terms = [left + right for left, right in zip(terms[::2], terms[1::2], strict=False)] \
+        bits = self._hardware.weight_bits
+        terms = [(weight.as_unsigned() & ~self.wrote[slot // ports].replicate(bits)).as_signed()
+                 if slot % ports else weight for slot, weight in enumerate(self.weights)]
+        # A balanced tree with a register behind each level: without, yosys makes one carry-save
+        # adder of it, which takes half as many LUTs again.
+        for level in range(tree_levels(self._hardware)):
+            sums = [left + right for left, right in zip(terms[::2], terms[1::2], strict=False)] \
                 + terms[len(terms) & ~1:]
-        m.d.sync += tree.eq(terms[0])
+            terms = [Signal(each.shape(), name=f"level{level}_{n}") for n, each in enumerate(sums)]
+            m.d.sync += [term.eq(each) for term, each in zip(terms, sums, strict=True)]
+        tree = terms[0]
         # -2 acc = ~(2 acc) + 1, and the carry comes from a bit below: one adder does it all.
         negate = self.shift & self.negate
         doubled = (acc << 1)[:width] ^ negate.replicate(width)
@@ -118,22 +132,28 @@ class Lane(wiring.Component):
         base = Mux(self.close, start, Mux(self.shift, doubled, acc.as_unsigned()))
         total = Cat(1, tree).as_signed() + Cat(negate, base).as_signed()
         m.d.sync += acc.eq(total >> 1)
+        finished = Signal(signed(width))
         with m.If(self.close):
-            m.d.sync += self.sum.eq(acc)
+            m.d.sync += finished.eq(acc)
+        with m.If(self.move):
+            m.d.sync += self.sum.eq(finished)
         return m
 
 
 class LaneArray(wiring.Component):
     """All weight banks and lanes, and the count of events in each group.
 
-    Throughput: one `Events` per cycle.  Latency 4 cycles from the `close` that ends a group to `o`,
-    which is valid for one cycle; its sums stay until the next one.
-    Ports: `i`, `o`; with streamed weights `load`, `loading` (by bank: it writes in the next cycle).
+    Throughput: one `Events` per cycle.  Latency `tree_levels` + 4 cycles from the `close` that ends
+    a group to `o`, which is valid for one cycle; its sums stay until the next one, which comes at
+    least `interval` cycles later: one finished group may wait, so that short groups and long ones
+    make up for each other.
+    Ports: `interval` (cycles that the finish pipeline takes for a group), `i`, `o`; with streamed weights `load`, `loading` (by bank: it writes in the next cycle).
     """
 
     def __init__(self, hardware: HardwareConfig, images: Sequence[Sequence[int]]) -> None:
         self._hardware, self._images = hardware, images
         super().__init__({
+            "interval": In(INTERVAL_BITS),
             "i": In(stream.Signature(Events(hardware), always_valid=True, always_ready=True)),
             "o": Out(stream.Signature(Sums(hardware), always_ready=True)),
         } | ({"load": In(weight_write(hardware)), "loading": Out(hardware.geometry.banks)}
@@ -153,30 +173,39 @@ class LaneArray(wiring.Component):
         # Controls and count travel beside their weights: memory, adder tree, accumulator.
         pairs = hardware.pairs
         names = ["close", "shift", "negate"] + ["fork", "resume"] * pairs
-        controls = data.StructLayout(dict.fromkeys(names, 1))
-        s1, s2 = Signal(controls), Signal(controls)
-        s1_count, s2_count = (Signal.like(self.i.payload.count, name=f"s{n}_count") for n in (1, 2))
-        events = Signal(EVENT_COUNT_BITS)
+        controls = data.StructLayout(dict.fromkeys(names, 1)
+                                     | {"count": self.i.payload.count.shape()})
+        stages = [Signal(controls, name=f"s{n}") for n in range(tree_levels(hardware) + 1)]
+        events, last = Signal(EVENT_COUNT_BITS), stages[-1]
         m.d.sync += [
-            *(s1[name].eq(self.i.payload[name]) for name in names),
-            s2.eq(s1), s1_count.eq(self.i.payload.count), s2_count.eq(s1_count),
-            self.o.valid.eq(s2.close),
+            *(stages[0][name].eq(self.i.payload[name]) for name, _ in controls),
+            *(after.eq(before) for before, after in pairwise(stages)),
         ]
         start = 0
         if pairs:
             kept = Signal.like(events)
-            start = Mux(s2.resume, kept, 0)
-            with m.If(s2.fork):
+            start = Mux(last.resume, kept, 0)
+            with m.If(last.fork):
                 m.d.sync += kept.eq(events)
-        m.d.sync += events.eq(Mux(s2.close, start, events) + s2_count)
-        with m.If(s2.close):
-            m.d.sync += self.o.payload.events.eq(events)
+        m.d.sync += events.eq(Mux(last.close, start, events) + last["count"])
+
+        # A finished group waits until the finish pipeline is through with the one before it.
+        waiting, moving = Signal(), Signal()
+        busy, finished = Signal(self.interval.shape()), Signal.like(events)
+        m.d.comb += moving.eq(waiting & (busy == 0))
+        m.d.sync += [waiting.eq(last.close | (waiting & ~moving)), self.o.valid.eq(moving),
+                     busy.eq(Mux(moving, self.interval - 1, busy - (busy != 0)))]
+        with m.If(last.close):
+            m.d.sync += finished.eq(events)
+        with m.If(moving):
+            m.d.sync += self.o.payload.events.eq(finished)
 
         bits = hardware.weight_bits
         for n in range(hardware.geometry.lanes):
             m.submodules[f"lane{n}"] = lane = Lane(hardware)
-            m.d.comb += [lane.wrote.eq(banks.wrote), self.o.payload.sums[n].eq(lane.sum),
-                         *(getattr(lane, name).eq(s2[name]) for name in names)]
+            m.d.comb += [lane.wrote.eq(banks.wrote), lane.move.eq(moving),
+                         self.o.payload.sums[n].eq(lane.sum),
+                         *(getattr(lane, name).eq(last[name]) for name in names)]
             for slot in range(hardware.geometry.slots):
                 m.d.comb += lane.weights[slot].eq(
                     banks.weights[slot][n * bits:(n + 1) * bits].as_signed())

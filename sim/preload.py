@@ -96,8 +96,8 @@ def places(target: SpikeMap) -> tuple[np.ndarray, np.ndarray]:
     # A line holds so many words of each of its positions.
     position, shared = y * target.width + x, target.line_positions
     words = LINE_WORDS // shared
-    return x % shared * words + word % words, (
-        target.base + word // words + (position // shared * target.steps + step) * target.step_lines)
+    first = target.base + (position // shared * target.steps + step) * target.step_lines
+    return x % shared * words + word % words, first + word // words
 
 
 def _line(target: SpikeMap, x: np.ndarray, step: np.ndarray, word: np.ndarray) -> np.ndarray:

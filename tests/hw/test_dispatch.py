@@ -34,7 +34,7 @@ def rows_of(group, banks, slice_bits):
     for i, words in enumerate(group):
         for n, spikes in enumerate(words):
             base = 1 + i * slice_bits + (n - i) % LINE * STRIDE
-            for c in range(banks * slice_bits):
+            for c in range(spikes.bit_length()):
                 if spikes >> c & 1:
                     rows[c % banks].append(base + c // banks)
     return [sorted(bank) for bank in rows]
@@ -60,20 +60,23 @@ def record_events(bench, dut, groups):
     async def end(ctx):
         left = groups
         while left:
-            close, shift = await ctx.tick().sample(dut.o.payload.close, dut.o.payload.shift).until(
-                dut.o.payload.close | dut.o.payload.shift)
-            left -= close | shift
+            ends = dut.o.payload.close | dut.o.payload.shift
+            if hasattr(dut.o.payload, "fork"):
+                ends = ends | dut.o.payload.fork
+            await ctx.tick().until(ends)
+            left -= 1
     bench.sim.add_testbench(end)
     return bench.record(1, dut.o.payload)
 
 
-def dispatch(groups, banks=2, spike_word=8, ports=2, gap=0, loading=0.0, interval=1,
-             last_interval=1, planes=1, samples=0, signed_input=0, **changes):
+def dispatch(groups, banks=2, spike_word=8, ports=2, gap=0, loading=0.0, last_interval=1, planes=1,
+             samples=0, signed_input=0, pairs=0, **changes):
     """Run the groups; loading: share of cycles in which a bank's second port is needed."""
-    hardware = hardware_of(banks, spike_word, ports, **changes)
+    hardware = hardware_of(banks, spike_word, ports, pairs=bool(pairs), **changes)
     bench = Bench(dut := Dispatch(hardware), max_cycles=20_000)
     bench.instruction(planes=planes, samples=samples, signed_input=signed_input,
-                      interval=interval, last_interval=last_interval, word_stride=STRIDE)
+                      last_interval=last_interval, word_stride=STRIDE,
+                      **({"pairs": 1} if pairs else {}))
     bench.source(dut.i, lines_of(groups, hardware.geometry.slice_bits), gap)
     lines = bench.record(dut.i.valid & dut.i.ready)
     every = record_events(bench, dut, len(groups))
@@ -90,11 +93,14 @@ def dispatch(groups, banks=2, spike_word=8, ports=2, gap=0, loading=0.0, interva
     result = Result(lines=[cycle for cycle, in lines])
     open_rows = [[] for _ in range(banks)]
     for cycle, payload in every:
-        assert not (payload["close"] and payload["shift"])
-        if payload["close"] or payload["shift"]:
+        fork = payload.get("fork", 0)
+        assert payload["close"] + payload["shift"] + fork <= 1
+        if payload["close"] or payload["shift"] or fork:
             result.groups.append([sorted(bank) for bank in open_rows])
             open_rows = [[] for _ in range(banks)]
-            result.ends.append("close" if payload["close"] else
+            resumes = payload["close"] and payload.get("resume", 0)
+            result.ends.append("close and resume" if resumes else "fork" if fork else
+                               "close" if payload["close"] else
                                "negated shift" if payload["negate"] else "shift")
             if payload["close"]:
                 result.closes.append(cycle)
@@ -113,8 +119,15 @@ def dispatch(groups, banks=2, spike_word=8, ports=2, gap=0, loading=0.0, interva
 
 def check(groups, banks=2, spike_word=8, **kwargs):
     result = dispatch(groups, banks, spike_word, **kwargs)
-    assert result.groups == [rows_of(group, banks, spike_word // banks) for group in groups]
+    slice_bits = -(-spike_word // banks)
+    assert result.groups == [rows_of(group, banks, slice_bits) for group in groups]
     return result
+
+
+def spaced(closes, interval):
+    """Never more than one group waits for a pipeline that takes one every `interval` cycles."""
+    return all(later - earlier >= gap * interval for gap in range(1, len(closes))
+               for earlier, later in zip(closes, closes[gap + 1:]))
 
 
 def line(*words):
@@ -156,18 +169,19 @@ def test_edges_one_after_another(ports, idle):
 
 @pytest.mark.parametrize("interval", [4, 20])
 def test_groups_wait_for_the_interval(interval):
-    closes = check(ALL_EDGES, interval=interval, last_interval=interval).closes
-    assert all(np.diff(closes) >= interval)
+    assert spaced(check(ALL_EDGES, last_interval=interval).closes, interval)
 
 
 def test_the_interval_is_the_only_wait_between_short_groups():
-    closes = check([[line(1)]] * 20, interval=6, last_interval=6).closes
-    assert np.diff(closes).tolist() == [6] * 19
+    closes = check([[line(1)]] * 20, last_interval=6).closes
+    assert np.diff(closes).tolist() == [1] + [6] * 18
 
 
-def test_the_last_plane_is_followed_by_its_own_interval():
-    closes = check([[line(1)]] * 12, planes=3, interval=4, last_interval=11).closes
-    assert np.diff(closes).tolist() == [4, 4, 11] * 3 + [4, 4]
+def test_short_groups_make_up_for_long_ones():
+    """A group of 16 cycles leaves the finish pipeline idle; two short ones may follow at once."""
+    long, short = [line(*[FULL] * 4)] * 2, [line(1)]
+    closes = check([long, short, short, long], last_interval=10).closes
+    assert np.diff(closes).tolist() == [1, 10, 16]
 
 
 @pytest.mark.parametrize("is_signed", [0, 1])
@@ -175,10 +189,20 @@ def test_the_last_plane_is_followed_by_its_own_interval():
 def test_planes_of_samples_shift_the_sum(planes, is_signed):
     """Only the last plane closes, the others shift as soon as they can; the first may be signed."""
     result = check([[line(1, 2)], [line()], [line(3)]] * 4, planes=planes, samples=1,
-                   signed_input=is_signed, interval=3, last_interval=9)
+                   signed_input=is_signed, last_interval=9)
     first = ["negated shift" if is_signed else "shift"] * (planes > 1)
     assert result.ends == (12 // planes) * [*first, *["shift"] * (planes - 2), "close"]
-    assert np.diff(result.closes).tolist() == [9] * (12 // planes - 1)
+    closes = np.diff(result.closes).tolist()
+    assert closes[0] == planes and spaced(result.closes, 9)
+    assert closes[2:] == [9] * (12 // planes - 3)
+
+
+def test_three_groups_of_a_pair():
+    """The first is kept and goes on, the second closes and the third starts from what was kept."""
+    groups = [[line(1, 2)], [line()], [line(3)], [line()], [line()], [line()]] * 3
+    result = check(groups, pairs=1, last_interval=5)
+    assert result.ends == ["fork", "close and resume", "close"] * 6
+    assert spaced(result.closes, 5)
 
 
 @pytest.mark.parametrize(("banks", "spike_word", "ports"), [
@@ -215,7 +239,7 @@ def test_an_empty_group_costs_one_cycle(ports):
 def test_waiting_groups_fill_the_tags_and_the_queues():
     """With a long interval everything behind backs up: nothing may be lost or mixed."""
     groups = [[line(FULL, 1), line(0, 0x0f)], [line()], [line(0x55)] * 3, [line(0, 0, 1)]] * 8
-    check(groups, interval=40, last_interval=40, queue_depth=2)
+    check(groups, last_interval=40, queue_depth=2)
 
 
 def random_groups(rng, spike_word, count):
@@ -230,12 +254,12 @@ def random_groups(rng, spike_word, count):
 
 @every_port
 @pytest.mark.parametrize(("banks", "spike_word", "queue_depth"), [
-    (1, 4, 2), (2, 8, 3), (4, 4, 16), (4, 8, 2)])
+    (1, 4, 2), (2, 8, 3), (3, 8, 4), (4, 4, 16), (4, 8, 2), (5, 16, 3)])
 def test_random_groups(banks, spike_word, queue_depth, ports):
     rng = np.random.default_rng(banks * 100 + queue_depth)
     groups = random_groups(rng, spike_word, 30)
     check(groups, banks, spike_word, ports=ports, gap=int(rng.integers(0, 3)),
-          queue_depth=queue_depth, interval=5, last_interval=5)
+          queue_depth=queue_depth, last_interval=5)
 
 
 @pytest.mark.parametrize("loading", [0.3, 1.0])
@@ -254,7 +278,7 @@ def test_groups_are_taken_with_permission_only():
     groups = random_groups(np.random.default_rng(2), 8, 24)
     hardware = hardware_of(2, 8, port_bits=64, residual_words=0)
     bench = Bench(dut := Dispatch(hardware), max_cycles=20_000)
-    bench.instruction(planes=2, samples=1, interval=4, last_interval=4, word_stride=STRIDE)
+    bench.instruction(planes=2, samples=1, last_interval=4, word_stride=STRIDE)
     bench.source(dut.i, lines_of(groups, 4), 2)
 
     async def permit(ctx):
@@ -285,7 +309,7 @@ def test_the_tile_of_each_group_is_known():
     """Groups of both kinds, several of which wait."""
     groups = [[line(1)]] * 20
     bench = Bench(dut := Dispatch(hardware_of(2, 8, port_bits=64, residual_words=0)))
-    bench.instruction(planes=1, interval=9, last_interval=9, word_stride=STRIDE)
+    bench.instruction(planes=1, last_interval=9, word_stride=STRIDE)
     marks = [int(mark) for mark in np.random.default_rng(3).integers(2, size=20)]
     bench.source(dut.i, [{**each, "last_tile": mark}
                          for each, mark in zip(lines_of(groups, 4), marks)])

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from hw.lanes import LaneArray, WeightBanks
+from hw.lanes import LaneArray, WeightBanks, tree_levels
 from tests.hw.harness import Bench, signed, small_hardware
 
 ROWS = 12
@@ -31,7 +31,8 @@ def image_of(weights):
 
 
 CONTROLS = {"": {}, "close": {"close": 1}, "shift": {"shift": 1},
-            "negate": {"shift": 1, "negate": 1}, "no shift": {"negate": 1}}
+            "negate": {"shift": 1, "negate": 1}, "no shift": {"negate": 1}, "fork": {"fork": 1},
+            "resume": {"close": 1, "resume": 1}, "no resume": {"resume": 1}}
 
 
 def events_of(rows, control):
@@ -41,15 +42,18 @@ def events_of(rows, control):
 def accumulate(cycles, weights, ports=2):
     """Sums and event counts of the groups of [(rows, control)], one entry a cycle."""
     banks, _, lanes = weights.shape
-    hardware = small_hardware(lanes=lanes, banks=banks, ports=ports, weight_rows=ROWS)
+    hardware = small_hardware(lanes=lanes, banks=banks, ports=ports, weight_rows=ROWS,
+                              pairs=any("fork" in control for _, control in cycles))
     bench = Bench(dut := LaneArray(hardware, image_of(weights)))
+    bench.hold(dut.interval, 1)
     bench.feed(dut.i.payload, [events_of(*cycle) for cycle in cycles])
     closed = bench.record(dut.i.payload.close)
     got = bench.record(dut.o.valid, dut.o.payload)
     every = bench.record(1, dut.o.payload)
     bench.run(extra=8)
-    # Latency 4, counted from the cycle in which `close` stands at the input.
-    assert [cycle for cycle, _ in got] == [cycle + 3 for cycle, in closed]
+    # Counted from the cycle in which `close` stands at the input.
+    latency = tree_levels(hardware) + 3
+    assert [cycle for cycle, _ in got] == [cycle + latency for cycle, in closed]
     # The sums stay until the next group's.
     held = None
     for cycle, payload in every:
@@ -62,10 +66,13 @@ def accumulate(cycles, weights, ports=2):
 
 def expected_of(cycles, weights, ports=2):
     groups, total, events = [], np.zeros(weights.shape[2], int), 0
+    nothing = kept = total, events
     for rows, control in cycles:
-        if control == "close":
+        if control == "fork":
+            kept = total, events
+        if control in ("close", "resume"):
             groups.append(([signed(int(value), ACC_WIDTH) for value in total], events))
-            total, events = np.zeros_like(total), 0
+            total, events = kept if control == "resume" else nothing
         total = {"shift": 2 * total, "negate": -2 * total}.get(control, total)
         total = total + sum(weights[slot // ports, row] for slot, row in enumerate(rows))
         events += sum(row != 0 for row in rows)
@@ -95,6 +102,14 @@ EDGES = {
                      ([0, 9, 0, 0], "close"), ([1, 0, 0, 0], "negate")],
     "shift-in-every-cycle": [([1, 0, 0, 0], ""), ([2, 0, 0, 0], "negate"), ([3, 0, 0, 0], "shift"),
                              ([4, 0, 0, 0], "close"), ([5, 0, 0, 0], "shift")],
+    "pair": [([1, 2, 3, 4], ""), ([5, 0, 0, 6], "fork"), ([0, 7, 8, 0], "resume")],
+    "pairs-in-every-cycle": [([1, 0, 0, 0], "close"), ([2, 0, 0, 0], "fork"),
+                             ([3, 0, 0, 0], "resume"), ([4, 0, 0, 0], "close"),
+                             ([5, 0, 0, 0], "fork"), ([0] * 4, "resume"), ([7, 0, 0, 0], "close")],
+    "kept-for-long": [([1, 0, 2, 0], ""), ([0, 3, 0, 0], "fork"), ([4, 4, 4, 4], ""),
+                      ([5, 0, 5, 0], "resume"), ([6, 0, 0, 0], ""), ([7, 7, 0, 0], "resume")],
+    "resume-counts-with-a-close-only": [([1, 0, 2, 0], ""), ([0, 1, 0, 0], "fork"),
+                                        ([3, 0, 0, 0], "no resume")],
     "negate-counts-with-a-shift-only": [([1, 0, 2, 0], ""), ([3, 0, 0, 0], "no shift")],
 }
 
@@ -102,6 +117,30 @@ EDGES = {
 @pytest.mark.parametrize("cycles", EDGES.values(), ids=EDGES.keys())
 def test_group_boundaries(cycles):
     check([([0] * 4, "close"), *cycles], weights_of(2, 4))
+
+
+@pytest.mark.parametrize("interval", [1, 2, 7])
+def test_one_finished_group_waits(interval):
+    """Groups that close as closely as `Dispatch` lets them come `interval` cycles apart, whole."""
+    weights, rng, backlog = weights_of(2, 4), np.random.default_rng(interval), interval
+    cycles = [([0] * 4, "close")]
+    for _ in range(200):
+        close = backlog <= interval and rng.random() < 0.5
+        backlog = max(0, backlog - 1) + interval * close
+        cycles.append((rng.integers(1, ROWS, 4).tolist(), "close" if close else ""))
+        if len(cycles) % 12 == 0:   # sums stay within their width
+            cycles.append(([0] * 4, ""))
+            backlog = max(0, backlog - 1)
+    cycles = [(rows if number % 3 == 0 else [0] * 4, control)
+              for number, (rows, control) in enumerate(cycles)]
+    bench = Bench(dut := LaneArray(small_hardware(lanes=4, banks=2, ports=2, weight_rows=ROWS),
+                                   image_of(weights)))
+    bench.hold(dut.interval, interval)
+    bench.feed(dut.i.payload, [events_of(*cycle) for cycle in cycles])
+    got = bench.record(dut.o.valid, dut.o.payload)
+    bench.run(extra=3 * interval + 8)
+    assert [(p["sums"], p["events"]) for _, p in got] == expected_of(cycles, weights)
+    assert min(np.diff([cycle for cycle, _ in got])) >= interval
 
 
 @pytest.mark.parametrize("value", EXTREMES.values(), ids=EXTREMES.keys())
@@ -197,6 +236,7 @@ def test_rows_are_written_while_others_are_used(banks, ports):
             cycles.append(events_of(rows, "close" if close else ""))
         weights = np.where(pending.any(2)[:, :, None], pending, weights)
     bench = Bench(dut := LaneArray(hardware, []))
+    bench.hold(dut.interval, 1)
 
     async def load(ctx):
         await ctx.tick().repeat(4)
