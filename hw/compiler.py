@@ -310,7 +310,9 @@ def _convolution(model: FixedPointModel, hardware: HardwareConfig, memory: Memor
     # Groups: bit planes inside timesteps; a static input has one set of planes for all timesteps.
     planes = {Kind.ENCODER: model.input.bits, Kind.CLASSIFIER: source.steps if by_planes else 1}
     repeat = layer.kind is Kind.ENCODER and network.static_input and network.timesteps > 1
-    beats = geometry.beats if plan.tiles > 1 else plan.last_beats
+    # Two positions that are beside each other make up one tile.
+    last_beats = plan.last_beats << plan.beside
+    beats = geometry.beats if plan.tiles > 1 else last_beats
     interval = max(beats, MIN_INTERVAL)
     if layer.pool:
         interval = max(interval, POOL_ROWS * beats * geometry.neurons // geometry.spike_word)
@@ -318,14 +320,14 @@ def _convolution(model: FixedPointModel, hardware: HardwareConfig, memory: Memor
     values = {
         "op": Op.CONV, "layer": plan.index, "report": 1, **_source(source, hardware, places),
         "height": height, "width": width, "kernel3": grid, "samples": layer.kind is Kind.ENCODER,
-        "row_tap_stride": 3 * plan.rows_per_tap if grid else 0,
+        "row_tap_stride": plan.columns * plan.rows_per_tap if grid else 0,
         "line_stride": slice_bits if grid else LINE_WORDS // source.line_positions * slice_bits,
         "word_stride": plan.rows_per_tap if grid else slice_bits,
         "planes": planes.get(layer.kind, 1),
         "signed_input": model.input.signed if layer.kind is Kind.ENCODER else by_planes,
         "timesteps": 1 if by_planes else network.timesteps, "repeat": repeat,
         "accumulate": layer.kind is Kind.CLASSIFIER and not by_planes,
-        "tiles": plan.tiles, "last_beats": plan.last_beats, "interval": interval,
+        "tiles": plan.tiles, "last_beats": last_beats, "interval": interval,
         "last_interval": network.timesteps * repeat_interval(beats, interval)
         if repeat else interval,
         "emit": EMIT[layer.output], "slow_tau": network.tau == 1.5,
@@ -341,6 +343,8 @@ def _convolution(model: FixedPointModel, hardware: HardwareConfig, memory: Memor
             values["stream_beats"] = memory.residual_words * word_beats
     if plan.destination is not None:
         values |= {"fire": 1, "pool": layer.pool, **_target(plan.destination, hardware, places)}
+    if plan.beside:
+        values["beside"] = 1
     return values | (_pairs(memory, plan, hardware, values) if plan.pairs else {})
 
 
@@ -371,10 +375,18 @@ def _weight_rows(tensors: LayerTensors, plan: LayerPlan,
     """uint8 [rows, banks, bytes]: by tile, tap, then input channels of the bank; lane 0 lowest."""
     geometry, bits = hardware.geometry, hardware.weight_bits
     inputs, outputs = np.array(plan.sources[0].channels), np.array(plan.out_channels)
-    taps = plan.layer.kernel ** 2
+    weight = tensors.weight
+    if plan.beside:
+        # Of four columns the even position has the first three, the odd one the last three.
+        stored = geometry.words(len(outputs)) * geometry.spike_word
+        even = np.pad(outputs, (0, stored - len(outputs)), constant_values=-1)
+        outputs = np.concatenate([even, np.where(outputs >= 0, outputs + len(weight), -1)])
+        weight = np.concatenate([np.pad(weight, ((0, 0), (0, 0), (0, 0), columns))
+                                 for columns in ((0, 1), (1, 0))])
+    taps = plan.layer.kernel * plan.columns
     stored = np.zeros((plan.tiles * geometry.lanes, taps, plan.rows_per_tap * geometry.banks),
                       np.uint8)
-    weight = tensors.weight.reshape(*tensors.weight.shape[:2], taps).swapaxes(1, 2)
+    weight = weight.reshape(*weight.shape[:2], taps).swapaxes(1, 2)
     real_out, real_in = np.flatnonzero(outputs >= 0), np.flatnonzero(inputs >= 0)
     # Channels of a word are dealt to the banks in turn; each word starts a row.
     word, channel = np.divmod(real_in, geometry.spike_word)

@@ -13,13 +13,14 @@ from hw.layout import (
     LINE_WORDS,
     Geometry,
     MemoryPlan,
+    Walk,
     padded_head_dim,
     plan_memory,
     token_sum_width,
 )
 from hw.model import FixedPointModel
 from hw.network import Kind, Output
-from hw.reuse import paired_layers
+from hw.reuse import walks
 
 # A group of spikes cannot leave the finish pipeline faster than its read-modify-write loops turn.
 MIN_INTERVAL = 4
@@ -52,6 +53,7 @@ class HardwareConfig:
     attention_lanes:  channels of an attention engine: a spike word, or a head if that is larger
     attention_engines: that work side by side, on parts of the same line
     pairs:         neighbouring positions can share additions (`hw.reuse`): each lane keeps a sum
+    beside:        they can be taken at once, each in lanes of its own
     max_timesteps: T
     channel_beats: beats of all output channels of a layer
     port_bits:     data width of the AXI4 port through which program, weights and parameters are
@@ -94,6 +96,7 @@ class HardwareConfig:
     spills_maps: bool = False
     attention_engines: int = 1
     pairs: bool = False
+    beside: bool = False
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -128,7 +131,7 @@ class HardwareConfig:
                    weight_rows: int | None = None, spill_residual: bool = False,
                    spike_lines: tuple[int, int] | None = None,
                    attention_engines: int | None = None,
-                   pairs: bool | None = None) -> "HardwareConfig":
+                   pairs: bool | None = None, beside: bool | None = None) -> "HardwareConfig":
         """The smallest hardware that runs each of `models`, given its program and images.
 
         port_bits:   0 holds all weights on chip, else they are streamed
@@ -139,6 +142,7 @@ class HardwareConfig:
                      external memory (default: room for all maps)
         attention_engines: see the field (default: one for every 64 lanes)
         pairs:       see the field (default: if it saves cycles)
+        beside:      likewise
 
         Raises ValueError for a geometry that cannot be built, or models of different input or
         residual format.
@@ -156,11 +160,12 @@ class HardwareConfig:
             if len(values) > 1:
                 raise ValueError(f"models on one hardware must have the same {name}, "
                                  f"not {sorted(values)!r}")
-        paired = [paired_layers(each, geometry, spill_residual) if pairs is not False else ()
+        chosen = [walks(each, geometry, pairs is not False, beside is not False, spill_residual)
                   for each in models]
+        used = {walk for each in chosen for walk in each.values()}
         plans = [plan_memory(each.network, geometry, each.input.bits, each.residual.width,
                              spike_lines, names)
-                 for each, names in zip(models, paired, strict=True)]
+                 for each, names in zip(models, chosen, strict=True)]
         sizes = {name: max(depths[name] for depths in map(_depths, plans))
                  for name in _depths(plans[0])}
         sizes["spike_lines"] = spike_lines or tuple(max(p.spike_lines[half] for p in plans)
@@ -179,7 +184,8 @@ class HardwareConfig:
             attention_lanes=attention_lanes, attention_engines=attention_engines,
             slow_tau=any(m.network.tau == 1.5 for m in models), port_bits=port_bits,
             spills_maps=any(plan.windowed for plan in plans),
-            pairs=any(paired) if pairs is None else pairs)
+            pairs=Walk.PAIRS in used if pairs is None else pairs,
+            beside=Walk.BESIDE in used if beside is None else beside)
         if not config.streamed:
             return config
         rows = [_tile_rows(plan) for plan in plans]
@@ -192,9 +198,10 @@ class HardwareConfig:
 
     def plan(self, model: FixedPointModel) -> MemoryPlan:
         """Where everything of `model` lies in this hardware."""
-        pairs = paired_layers(model, self.geometry, self.spills_residual) if self.pairs else ()
-        return plan_memory(model.network, self.geometry, model.input.bits, model.residual.width,
-                           self.spike_lines if self.spills_maps else None, pairs)
+        return plan_memory(
+            model.network, self.geometry, model.input.bits, model.residual.width,
+            self.spike_lines if self.spills_maps else None,
+            walks(model, self.geometry, self.pairs, self.beside, self.spills_residual))
 
     @property
     def streamed(self) -> bool:

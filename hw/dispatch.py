@@ -20,7 +20,7 @@ class Events(data.StructLayout):
 
     rows:   by event slot (port of a bank: bank * ports + port), the weight row to add; 0 (the
             all-zero row) where there is no event
-    count:  events among them
+    count:  events among them; with `beside` those of the even position, and `odd_count` of the odd
     close:  these events open a new group, the sum before them is complete
     shift:  these events open a new bit plane, the sum before them doubles, and changes its sign if
             `negate`
@@ -33,7 +33,8 @@ class Events(data.StructLayout):
         super().__init__({
             "rows": data.ArrayLayout(unsigned(bits_for(hardware.weight_rows)), slots),
             "count": unsigned(bits_for(slots)), "close": 1, "shift": 1, "negate": 1,
-        } | ({"fork": 1, "resume": 1} if hardware.pairs else {}))
+        } | ({"odd_count": unsigned(bits_for(slots))} if hardware.beside else {})
+          | ({"fork": 1, "resume": 1} if hardware.pairs else {}))
 
 
 def find_first(bits):
@@ -65,7 +66,8 @@ class Scan(wiring.Component):
 
     Ports: `i` slices {bits, row, first, tag}, LINE_WORDS parts of `slice_bits`; `word_stride` (rows
     from a word to the next, constant); `tag` of the group at work, whose events go out; `blocked`
-    (the second port is not free); `valid` and `rows` by port; `pending`, `pending_tag` (group of
+    (the second port is not free); `valid`, `rows` and `words` (of the line, counted from the first)
+    by port; `pending`, `pending_tag` (group of
     the oldest event that is left).
     Latency 2 cycles from `i`.
     """
@@ -83,6 +85,7 @@ class Scan(wiring.Component):
             "i": In(stream.Signature(self._slice)), "word_stride": In(row), "tag": In(TAG_BITS),
             "blocked": In(1), "valid": Out(self._ports),
             "rows": Out(data.ArrayLayout(row, self._ports)),
+            "words": Out(data.ArrayLayout(2, self._ports)),
             "pending": Out(1), "pending_tag": Out(TAG_BITS),
         })
 
@@ -102,8 +105,9 @@ class Scan(wiring.Component):
         ]
         take = present & (current.tag == self.tag)
         rest, next_bits = Signal.like(current.bits), Signal.like(current.bits)
+        word, row = self._place(current, find_first(current.bits))
         m.d.comb += [self.valid[0].eq(take), rest.eq(without_first(current.bits)),
-                     self.rows[0].eq(self._row(current, find_first(current.bits))),
+                     self.rows[0].eq(row), self.words[0].eq(word),
                      next_bits.eq(Mux(take, rest, current.bits))]
         arriving = waiting
         if self._ports == 2:
@@ -111,10 +115,12 @@ class Scan(wiring.Component):
             backwards = current.bits[::-1]
             last = (len(current.bits) - 1 - find_first(backwards))[:len(find_first(backwards))]
             ahead = queue.r_rdy & (head.tag == self.tag)
+            head_word, head_row = self._place(head, find_first(waiting))
+            last_word, last_row = self._place(current, last)
             m.d.comb += [
                 second.eq(take & ~self.blocked & (~single | ahead)), self.valid[1].eq(second),
-                self.rows[1].eq(Mux(single, self._row(head, find_first(waiting)),
-                                    self._row(current, last))),
+                self.rows[1].eq(Mux(single, head_row, last_row)),
+                self.words[1].eq(Mux(single, head_word, last_word)),
             ]
             with m.If(second & ~single):
                 m.d.comb += next_bits.eq(rest & without_first(backwards)[::-1])
@@ -131,12 +137,12 @@ class Scan(wiring.Component):
         gap = Const(0, self._spread_part - self._part)
         return Cat(Cat(bits[n * self._part:(n + 1) * self._part], gap) for n in range(LINE_WORDS))
 
-    def _row(self, at, event):
-        """Weight row of an event of a slice."""
+    def _place(self, at, event):
+        """Word, counted from the first one, and weight row of an event of a slice."""
         # Low bits of the event's index: its channel in the word; above them the word.
         bits = (self._part - 1).bit_length()
         word, stride = (event[bits:] - at.first)[:2], self.word_stride
-        return at.row + Array([0, stride, stride << 1, (stride << 1) + stride])[word] + event[:bits]
+        return word, at.row + Array([0, stride, stride << 1, (stride << 1) + stride])[word] + event[:bits]
 
 
 class Dispatch(wiring.Component):
@@ -239,9 +245,20 @@ class Dispatch(wiring.Component):
         # Events of the current group out.
         valid = Cat(scan.valid for scan in scans)
         rows = [row for scan in scans for row in scan.rows]
+        words = [word for scan in scans for word in scan.words]
+
+        def counted(outside):
+            """Events of one of two positions beside each other: one column is none of its taps."""
+            if not self._hardware.beside:
+                return valid
+            return [each & ~(ins.beside & (word == outside))
+                    for each, word in zip(valid, words, strict=True)]
+
         m.d.sync += [self.o.payload.close.eq(close), self.o.payload.shift.eq(complete & shifts),
                      self.o.payload.negate.eq(ins.signed_input & (plane == 0)),
-                     self.o.payload.count.eq(sum(valid))]
+                     self.o.payload.count.eq(sum(counted(3)))]
+        if self._hardware.beside:
+            m.d.sync += self.o.payload.odd_count.eq(sum(counted(0)))
         for bank, scan in enumerate(scans):
             m.d.comb += scan.tag.eq(now)
             if self._hardware.streamed:

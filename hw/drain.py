@@ -43,7 +43,7 @@ class Tag(data.StructLayout):
                    the pooling window to the right and below; top, left: first in its own window;
                    around: the row below is the first one of the ring of rows on chip
     row_end:       the last beat of a row of the target
-    odd:           position x is odd, where positions are taken in pairs
+    odd:           position x is odd, where positions are taken in pairs (address of the state)
     position, timestep, word:  where the beat is in its map (read by traces only)
     """
 
@@ -73,7 +73,8 @@ class Drain(wiring.Component):
     """Send the lanes' sums in beats of `neurons`, repeating the last plane of a static input.
 
     The loops are those of `Gather`: tile, position, timestep, plane; with `pairs` both positions of
-    a pair within a timestep.  All addresses of the results are made here, by addition of strides.
+    a pair within a timestep; with `beside` both are in one sum, each in one half of its beats.  All
+    addresses of the results are made here, by addition of strides.
 
     Throughput one beat per cycle; a group takes `beats` cycles, the last plane of a repeated input
     `repeat_interval` cycles for each timestep.  Latency 1 cycle.
@@ -117,14 +118,20 @@ class Drain(wiring.Component):
         # The planes of samples have joined in the lanes.
         plane_last = ins.samples | (plane == (ins.planes - 1)[:len(plane)])
         timestep_last = timestep == (ins.timesteps - 1)[:len(timestep)]
-        # x is the even position of a pair, `here` the one whose sum has come.
-        pairs, odd = (ins.pairs, Signal()) if self._hardware.pairs else (Const(0), Const(0))
+        # x is the even one of two positions, `here` the one whose sum is sent.
+        pairs, turn = (ins.pairs, Signal()) if self._hardware.pairs else (Const(0), Const(0))
+        beside, half = Const(0), ins.last_beats >> 1
+        if self._hardware.beside:
+            beside = ins.beside & (beat >= half)
+        two = pairs | ins.beside if self._hardware.beside else pairs
+        odd = turn | beside
         here = x | odd
+        channel = beat - Mux(beside, half, 0)   # beat among those of its position
         x_last, y_last = here == (ins.width - 1)[:len(x)], y == (ins.height - 1)[:len(y)]
         position_last = x_last & y_last
         group_first = (position == 0) & (timestep == 0) & ~odd
         per_word = (geometry.spike_word // geometry.neurons).bit_length() - 1   # beats, as a power
-        word_in_tile, word = beat >> per_word, tag.channel_beat >> per_word
+        word_in_tile, word = channel >> per_word, tag.channel_beat >> per_word
         ring_last = ring == (ins.target_rows - 1)[:len(ring)]
         row_completes = ~ins.pool | y[0] | y_last
         sum_last = Mux(ins.accumulate, position_last & timestep_last, plane_last)
@@ -134,11 +141,12 @@ class Drain(wiring.Component):
         sending, ending = Signal(), Signal()
         m.d.comb += [
             sending.eq(self.i.valid | active), ending.eq(sending & (beat == beats - 1)),
-            tag.beat.eq(beat), tag.channel_beat.eq(channel_beat + beat),
+            tag.beat.eq(beat), tag.channel_beat.eq(channel_beat + channel),
             # Streamed parameters take turns in their slots, others lie one layer after the other.
-            tag.param.eq(Cat(tag.beat, self.released[:(PARAM_SLOTS - 1).bit_length()])
+            tag.param.eq(Cat(channel[:len(tag.beat)],
+                             self.released[:(PARAM_SLOTS - 1).bit_length()])
                          if self._hardware.streamed
-                         else ins.param_base + channel_beat + beat),
+                         else ins.param_base + channel_beat + channel),
             tag.fresh.eq(Mux(ins.accumulate, group_first, plane == 0)),
             tag.hold.eq(again),
             tag.subtract.eq(ins.signed_input & ~ins.samples & (plane == 0)),
@@ -157,7 +165,7 @@ class Drain(wiring.Component):
             tag.position.eq(position + odd), tag.timestep.eq(timestep),
         ]
         if self._hardware.pairs:
-            m.d.comb += tag.odd.eq(odd)
+            m.d.comb += tag.odd.eq(turn)
         # An Array is a multiplexer; indexing the layout itself would multiply by its stride.
         size = self.o.payload.values.as_value().shape().width
         slots = Array(beat_values.as_value()[beat * size:(beat + 1) * size]
@@ -167,6 +175,9 @@ class Drain(wiring.Component):
             self.o.payload.values.eq(slots[tag.beat]),
             self.o.payload.events.eq(Mux(again, 0, self.i.payload.events)),
         ]
+        if self._hardware.beside:
+            with m.If(beside & ~again):
+                m.d.sync += self.o.payload.events.eq(self.i.payload.odd_events)
 
         def next_timestep():
             """Move on by one timestep; after the last one by a position, then by a tile."""
@@ -177,16 +188,16 @@ class Drain(wiring.Component):
                     m.d.sync += [residual.eq(residual + ins.residual_even),
                                  target.eq(target + ins.target_even)]
             with m.If(timestep_last):
-                m.d.sync += [timestep.eq(0), position.eq(position + 1 + pairs), x.eq(here + 1)]
+                m.d.sync += [timestep.eq(0), position.eq(position + 1 + two), x.eq(here + 1)]
                 # Two positions share a window's column, four columns of a GRID their lines, two
                 # positions those of a PAIR map.
-                two = pairs & ~ins.pool
+                wide = two & ~ins.pool
                 moves = here[0] | ~ins.pool
-                beyond = Mux(ins.target_grid, (column | two) == 3, here[0] | ~target_pair)
+                beyond = Mux(ins.target_grid, (column | wide) == 3, here[0] | ~target_pair)
                 shift = Mux(moves & beyond, ins.target_column, 0)
                 m.d.sync += [target_position.eq(target_position + shift),
                              target.eq(target_position + shift),
-                             column.eq((column | two) + moves)]
+                             column.eq((column | wide) + moves)]
                 with m.If(x_last):
                     below = Mux(y[0] | ~ins.pool, Mux(ring_last, target_tile,
                                                       target_row + ins.target_row), target_row)
@@ -231,8 +242,8 @@ class Drain(wiring.Component):
                 m.d.sync += [again.eq(0), plane.eq(Mux(plane_last, 0, plane + 1))]
             with m.If(plane_last):
                 if self._hardware.pairs:
-                    m.d.sync += odd.eq(pairs & ~odd)
-                    with m.If(pairs & ~odd):
+                    m.d.sync += turn.eq(pairs & ~turn)
+                    with m.If(pairs & ~turn):
                         m.d.sync += [residual.eq(residual + ins.residual_odd),
                                      target.eq(target + ins.target_odd)]
                     with m.Else():

@@ -35,7 +35,8 @@ class Gather(wiring.Component):
     position itself.  Kernel rows outside of the map are not visited and taps outside are zero, so
     padding costs no ACs.  `samples`: a word holds `in_channels` samples, of which one bit plane
     after the other becomes a group.  `pairs`: positions are taken two by two, and a pair has three
-    groups: the taps set at both, at the even one only, at the odd one only (`hw.reuse`).
+    groups: the taps set at both, at the even one only, at the odd one only (`hw.reuse`).  `beside`:
+    they are taken two by two, too, and two have one group, of taps in four columns.
 
     A row of the map is entered when it is in memory and its results have room, which matters for
     windowed maps only.
@@ -76,14 +77,15 @@ class Gather(wiring.Component):
         group_last = block_last & (ky == ky_last)
         plane_last = group_last & (~ins.samples | (plane == (ins.planes - 1)[:len(plane)]))
         pairs = ins.pairs if self._hardware.pairs else Const(0)
+        two = pairs | ins.beside if self._hardware.beside else pairs
         third = Signal(2)   # of the three groups of a pair
         position_last = plane_last & (~pairs | (third == 2))
         step_last = position_last & (step == (ins.steps - 1)[:len(step)])
-        # x is the even position of a pair.
-        x_last = (x | pairs) == (ins.width - 1)[:len(x)]
+        # x is the even one of two positions.
+        x_last = (x | two) == (ins.width - 1)[:len(x)]
         y_last = y == (ins.height - 1)[:len(y)]
-        # A pair does with one column more what a position does with its three.
-        line_end = (x[:2] | pairs) == 3
+        # Two positions have one column more than the three of one.
+        line_end = (x[:2] | two) == 3
         tile_last = tile == (ins.tiles - 1)[:len(tile)]
 
         # Addresses: of the map rows y - 1, y, y + 1 and the one after, of the position's column and
@@ -101,7 +103,7 @@ class Gather(wiring.Component):
         walking, held, advance = Signal(), Signal(), Signal()
         m.d.comb += advance.eq(~held | self.o.ready)
         self._read(m, ins, x, line_end, here, walking & advance)
-        spikes, plane_q = self._words(m, ins, advance, plane, pairs, third, x, x_last, block_last)
+        spikes, plane_q = self._words(m, ins, advance, plane, pairs, two, third, x, x_last, block_last)
         m.d.comb += [self.o.valid.eq(held), self.o.payload.words.eq(spikes)]
         with m.If(advance):
             m.d.sync += [held.eq(walking), self.o.payload.row.eq(row), plane_q.eq(plane),
@@ -179,7 +181,7 @@ class Gather(wiring.Component):
                     with m.If(step_last):
                         # Four columns of a GRID share their lines.
                         moved = column + Mux(kernel3 & ~line_end, 0, ins.column_stride)
-                        m.d.sync += [step.eq(0), x.eq((x | pairs) + 1), column.eq(moved)]
+                        m.d.sync += [step.eq(0), x.eq((x | two) + 1), column.eq(moved)]
                         begin_group(moved)
                         with m.If(x_last):
                             m.d.sync += y.eq(y + 1)
@@ -209,14 +211,14 @@ class Gather(wiring.Component):
                       LINE_WORDS - 1: -Mux(before, ins.column_stride, 0)}.get(bank, 0)
             m.d.comb += self.memory.addresses[bank].eq(here + offset)
 
-    def _words(self, m, ins, advance, plane, pairs, third, x, x_last, block_last):
+    def _words(self, m, ins, advance, plane, pairs, two, third, x, x_last, block_last):
         """The words read, without those that are no taps; and the plane that was read."""
         valid, masks = Signal(LINE_WORDS), Signal(LINE_WORDS)
         taps, own = Signal(LINE_WORDS), Signal(LINE_WORDS)
         for bank in range(LINE_WORDS):
             tap = (bank + 1 - x[:2])[:2]   # 0 to 2: kx; 3: none, but the last tap of x + 1
-            last = Mux(pairs, 3, 2)
-            inside = ~(((tap == 3) & ~pairs) | ((tap == 0) & (x == 0)) | ((tap == last) & x_last))
+            last = Mux(two, 3, 2)
+            inside = ~(((tap == 3) & ~two) | ((tap == 0) & (x == 0)) | ((tap == last) & x_last))
             exists = ~block_last | ins.last_mask[bank]
             m.d.comb += [valid[bank].eq(Mux(ins.kernel3, inside, exists)),
                          taps[bank].eq(Mux(ins.kernel3, tap != 3, bank < 2))]

@@ -53,7 +53,8 @@ class Instruction(data.StructLayout):
       blocks, block_stride, last_lines (of the last block), last_mask (words of a position's last
       line that exist), steps; height, width of the grid; kernel3: 3x3, the map is a GRID, else 1x1
       on a TOKEN map; samples: a word holds multi-bit samples, which are read plane by plane;
-      pairs: positions are taken two by two, the map is a GRID or a PAIR map (`hw.reuse`).
+      pairs, beside: positions are taken two by two (`hw.reuse`); with pairs the map is a GRID or a
+      PAIR map.
       For attention source_base is q, and key_base, value_base are k, v.
     Weights: weight_base, tile_stride, and rows from a kernel row to the next (row_tap_stride), from
       a line to the next (line_stride) and from a word of a line to the next (word_stride).
@@ -112,6 +113,7 @@ class Instruction(data.StructLayout):
             "head_mask": max(1, (lanes - 1).bit_length()), "head_dim": 10,
             "outputs": 12, "counters": 10, "logit_shift": 3,
         } | ({"stream_beats": BEAT_COUNT_BITS} if hardware.spills_residual else {})
+          | ({"beside": 1} if hardware.beside else {})
           | ({"pairs": 1, "target_pair": 1, "residual_odd": residual, "residual_even": residual,
               "target_odd": address, "target_even": address} if hardware.pairs else {})
           | (window | {"source_block": ADDRESS_BITS} if hardware.spills_maps else {}))

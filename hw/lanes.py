@@ -20,13 +20,15 @@ EVENT_COUNT_BITS = 16   # events of one group: 9 taps of up to 7,281 channels
 class Sums(data.StructLayout):
     """The finished sums of a group, one a lane, and the number of events that went into each.
 
-    Those of a kept sum are included.
+    Those of a kept sum are included.  `odd_events`: of the lanes of the odd one of two positions
+    that are beside each other, where `events` is that of the other half.
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
         super().__init__({
             "sums": data.ArrayLayout(signed(hardware.acc_width), hardware.geometry.lanes),
-            "events": EVENT_COUNT_BITS})
+            "events": EVENT_COUNT_BITS,
+        } | ({"odd_events": EVENT_COUNT_BITS} if hardware.beside else {}))
 
 
 def weight_write(hardware: HardwareConfig) -> RowWrite:
@@ -173,32 +175,34 @@ class LaneArray(wiring.Component):
         # Controls and count travel beside their weights: memory, adder tree, accumulator.
         pairs = hardware.pairs
         names = ["close", "shift", "negate"] + ["fork", "resume"] * pairs
-        controls = data.StructLayout(dict.fromkeys(names, 1)
-                                     | {"count": self.i.payload.count.shape()})
+        counts = {"count": "events"} | ({"odd_count": "odd_events"} if hardware.beside else {})
+        controls = data.StructLayout(dict.fromkeys(names, 1) | {
+            name: self.i.payload[name].shape() for name in counts})
         stages = [Signal(controls, name=f"s{n}") for n in range(tree_levels(hardware) + 1)]
-        events, last = Signal(EVENT_COUNT_BITS), stages[-1]
+        last = stages[-1]
         m.d.sync += [
             *(stages[0][name].eq(self.i.payload[name]) for name, _ in controls),
             *(after.eq(before) for before, after in pairwise(stages)),
         ]
-        start = 0
-        if pairs:
-            kept = Signal.like(events)
-            start = Mux(last.resume, kept, 0)
-            with m.If(last.fork):
-                m.d.sync += kept.eq(events)
-        m.d.sync += events.eq(Mux(last.close, start, events) + last["count"])
-
         # A finished group waits until the finish pipeline is through with the one before it.
         waiting, moving = Signal(), Signal()
-        busy, finished = Signal(self.interval.shape()), Signal.like(events)
+        busy = Signal(self.interval.shape())
         m.d.comb += moving.eq(waiting & (busy == 0))
         m.d.sync += [waiting.eq(last.close | (waiting & ~moving)), self.o.valid.eq(moving),
                      busy.eq(Mux(moving, self.interval - 1, busy - (busy != 0)))]
-        with m.If(last.close):
-            m.d.sync += finished.eq(events)
-        with m.If(moving):
-            m.d.sync += self.o.payload.events.eq(finished)
+        for count, name in counts.items():
+            events, finished, kept = (Signal(EVENT_COUNT_BITS, name=f"{name}{part}")
+                                      for part in ("", "_finished", "_kept"))
+            start = 0
+            if pairs:
+                start = Mux(last.resume, kept, 0)
+                with m.If(last.fork):
+                    m.d.sync += kept.eq(events)
+            m.d.sync += events.eq(Mux(last.close, start, events) + last[count])
+            with m.If(last.close):
+                m.d.sync += finished.eq(events)
+            with m.If(moving):
+                m.d.sync += self.o.payload[name].eq(finished)
 
         bits = hardware.weight_bits
         for n in range(hardware.geometry.lanes):

@@ -19,7 +19,7 @@ neither ever waits for the other.  A GRID map that does not fit its half is wind
 external memory, and the half holds a ring of its rows, see `hw.window`.
 """
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from math import ceil
@@ -147,6 +147,14 @@ class Arrangement(Enum):
     PAIR = "pair"     # words of two neighbouring positions
 
 
+class Walk(Enum):
+    """How a layer takes its positions (`hw.reuse` says why)."""
+
+    ALONE = "alone"     # one after the other
+    PAIRS = "pairs"     # x and x + 1 share the additions that both need
+    BESIDE = "beside"   # x and x + 1 at once, each in lanes of its own
+
+
 @dataclass(frozen=True)
 class SpikeMap:
     """A spike map [height, width, steps, channels] in memory; addresses are lines.
@@ -229,7 +237,7 @@ class LayerPlan:
     out_channels:  logical channel of each stored output channel
     tiles, last_beats:  the output channels in tiles of `lanes`; the last tile drains fewer beats
     rows_per_tap:  weight rows of one kernel tap in each bank
-    pairs:         neighbouring positions are taken together (`hw.reuse`)
+    walk:          how its positions are taken
     """
 
     index: int
@@ -242,12 +250,25 @@ class LayerPlan:
     rows_per_tap: int = 0
     weight_base: int = 0
     param_base: int = 0
-    pairs: bool = False
+    walk: Walk = Walk.ALONE
+
+    @property
+    def pairs(self) -> bool:
+        return self.walk is Walk.PAIRS
+
+    @property
+    def beside(self) -> bool:
+        return self.walk is Walk.BESIDE
+
+    @property
+    def columns(self) -> int:
+        """Columns of the taps of a group."""
+        return self.layer.kernel + self.beside
 
     @property
     def tile_rows(self) -> int:
         """Weight rows of one tile in each bank."""
-        return self.layer.kernel ** 2 * self.rows_per_tap
+        return self.layer.kernel * self.columns * self.rows_per_tap
 
     def beats(self, tile: int, geometry: Geometry) -> int:
         """Beats that a tile drains."""
@@ -286,26 +307,26 @@ def token_sum_width(network: NetworkConfig, residual_width: int) -> int:
 
 def plan_memory(network: NetworkConfig, geometry: Geometry, input_bits: int,
                 residual_width: int, spike_lines: tuple[int, int] | None = None,
-                pairs: Collection[str] = ()) -> MemoryPlan:
+                walks: Mapping[str, Walk] | None = None) -> MemoryPlan:
     """Lay out `network` for `geometry`.
 
     spike_lines: depths of the halves; larger GRID maps are windowed.  None: everything fits.
-    pairs:       names of the layers that take neighbouring positions together
+    walks:       of the layers that do not take their positions one by one, by name
 
     Raises ValueError if a pixel has more bits than a spike word.
     """
     if network.in_channels * input_bits > geometry.spike_word:
         raise ValueError(f"spike_word must hold the {network.in_channels} input channels of "
                          f"{input_bits} bits, not {geometry.spike_word!r}")
-    return _Planner(network, geometry, input_bits, residual_width, spike_lines, pairs).plan()
+    return _Planner(network, geometry, input_bits, residual_width, spike_lines, walks or {}).plan()
 
 
 class _Planner:
     def __init__(self, network: NetworkConfig, geometry: Geometry, input_bits: int,
                  residual_width: int, limits: tuple[int, int] | None,
-                 pairs: Collection[str]) -> None:
+                 walks: Mapping[str, Walk]) -> None:
         self.network, self.geometry, self.limits = network, geometry, limits
-        self.pairs = pairs
+        self.walks = walks
         self.sum_width = token_sum_width(network, residual_width)
         self.depth = [0, 0]
         self.weight_row = 1   # row 0 is all zero: a bank without an event reads it
@@ -348,7 +369,8 @@ class _Planner:
             if layer.lif:
                 following = next(each for each in layers[index + 1:] if each.has_weights)
                 # Attention reads q, k and v, a layer of its own kind comes next.
-                paired = following.name in self.pairs and branch not in ("q", "k", "v")
+                paired = (self.walks.get(following.name) is Walk.PAIRS
+                          and branch not in ("q", "k", "v"))
                 destination = self.place(
                     Arrangement.GRID if following.kernel == 3 else
                     Arrangement.PAIR if paired else Arrangement.TOKEN,
@@ -376,7 +398,7 @@ class _Planner:
                       else g.words(rest) * g.spike_word // g.neurons)
         rows = g.rows(len(sources[0].channels))
         plan = LayerPlan(index, layer, sources, destination, channels, tiles, last_beats, rows,
-                         self.weight_row, self.param_row, layer.name in self.pairs)
-        self.weight_row += tiles * layer.kernel ** 2 * rows
+                         self.weight_row, self.param_row, self.walks.get(layer.name, Walk.ALONE))
+        self.weight_row += tiles * plan.tile_rows
         self.param_row += (tiles - 1) * g.beats + last_beats
         return plan

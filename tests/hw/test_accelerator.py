@@ -33,7 +33,8 @@ class Case:
     few_tokens: bool = False    # too few for attention sums of 8
     pauses: Pauses | None = None
     rows: set = field(default_factory=set)   # that windowed maps have on chip
-    pairs: int = 0          # so many layers take neighbouring positions together
+    pairs: int = 0          # so many layers share additions between neighbouring positions
+    beside: int = 0         # so many take them at once
 
 
 CASES = {
@@ -110,6 +111,22 @@ CASES = {
                       mlp_ratio=1.0),
         {"lanes": 8, "banks": 2, "port_bits": 64, "spill_residual": True,
          "spike_lines": (36, 30)}, gaps="both", pauses=Pauses((5, 60), 0.3), rows={7}, pairs=6),
+    "beside-pooled": Case(
+        NetworkConfig(16, 1, 2, 2, 2, 8, 8, 5, pool_stages=(False, True, True, False),
+                      mlp_ratio=1.0),
+        {"lanes": 16, "banks": 3, "neurons": 4},
+        {"input_format": InputFormat(4, True, 1.0, (0.0,) * 2, (1.0,) * 2)}, gaps="both",
+        few_tokens=True, beside=3),
+    "beside-events-streamed": Case(
+        NetworkConfig(16, 1, 2, 2, 1, 4, 6, 3, tau=1.5, static_input=False, mlp_ratio=1.0,
+                      pool_stages=NO_POOL),
+        {"lanes": 32, "banks": 2, "spike_word": 8, "neurons": 2, "port_bits": 64},
+        {"input_format": InputFormat(2, False, 1.0, (0.0,), (1.0,))}, beside=4),
+    "beside-windowed": Case(
+        NetworkConfig(16, 1, 2, 2, 1, 18, 8, 3, pool_stages=(True, False, True, True),
+                      mlp_ratio=1.0),
+        {"lanes": 16, "banks": 4, "neurons": 4, "port_bits": 64, "spike_lines": (20, 14)},
+        gaps="both", pauses=Pauses((5, 60), 0.3), rows={10, 7}, few_tokens=True, beside=3),
 }
 every_case = pytest.mark.parametrize("name", CASES)
 
@@ -118,9 +135,11 @@ every_case = pytest.mark.parametrize("name", CASES)
 def prepared(name: str) -> tuple[FixedPointModel, list[np.ndarray], Program]:
     case = CASES[name]
     model, image = reference.random_model(case.network, shrink_all_but=case.scale_up, **case.model)
-    if case.pairs:
+    if case.pairs or case.beside:
+        # Everything in common, or nothing.
+        activity = Activity(1.0, 1.0) if case.pairs else Activity(1.0, 0.0)
         every = dict.fromkeys((layer.name for layer in case.network.layers()
-                               if layer.kind is Kind.CONV), Activity(1.0, 1.0))
+                               if layer.kind is Kind.CONV), activity)
         model = replace(model, activity=every)
     program = compile_model(model, HardwareConfig.for_model(model, **case.hardware))
     return model, [image, np.roll(image, 1, -1)], program
@@ -171,6 +190,7 @@ def test_the_stimulus_is_alive(name):
         widest = {key: tensors.max_sum for key, tensors in model.tensors.items()}
         assert max(widest, key=widest.get) == case.scale_up
     assert sum(layer.pairs for layer in program.plan.layers) == case.pairs
+    assert case.pairs or sum(layer.beside for layer in program.plan.layers) == case.beside
     placed = [m for layer in program.plan.layers for m in layer.sources if m.windowed]
     assert {m.rows for m in placed} == case.rows
     silent = {value.layer.name for layers in values for value in layers if not value.acs}
