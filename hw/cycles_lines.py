@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Gather walks through, from a layer's source map: the spikes of every line in every bank.
+
+`walk` gives the groups of one tile, in the order of `hw.gather`; all tiles of a layer have the same
+ones.  A new way of reading a map is one more function beside `_grid` and `_token`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.compiler import Program
+from hw.layout import LINE_WORDS, Arrangement, Geometry, LayerPlan, SpikeMap
+from hw.network import Kind
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The groups of one tile.
+
+    rows:      by map row, int [groups, lines of each, banks]: spikes of a line that a bank gets
+    intervals: of group n of a position, modulo their number: cycles from its close to the earliest
+               next one; 0 if it does not close (a bit plane that joins in the lanes)
+    """
+
+    rows: tuple[np.ndarray, ...]
+    intervals: tuple[int, ...]
+
+
+def walk(program: Program, plan: LayerPlan, instruction: dict[str, int], source: np.ndarray) -> Walk:
+    """The groups of layer `plan`, which `instruction` starts, on `source`: its input as `predict`
+    takes it.
+
+    Raises ValueError if the source has another shape than the layer's.
+    """
+    layer, placed, geometry = plan.layer, plan.sources[0], program.hardware.geometry
+    planes = instruction["planes"]
+    interval, last = instruction["interval"], instruction["last_interval"]
+    if layer.kind is Kind.CLASSIFIER and not program.model.network.classifier.spiking:
+        check_shape(layer.name, source, (layer.in_channels,))
+        bits = _planes(source, planes)[:, :, None, None]
+        return Walk(_token(bank_counts(bits, placed, geometry)), (interval,) * (planes - 1) + (last,))
+    shape = (layer.in_channels, placed.height, placed.width)
+    if layer.kind is Kind.ENCODER:
+        stepped = source[None] if program.model.network.static_input else source
+        check_shape(layer.name, stepped, (placed.steps, *shape))
+        bits = _planes(stepped, planes)   # by plane, then step
+        counts = np.stack([bank_counts(each, placed, geometry) for each in bits], axis=3)
+        counts = counts.reshape(*counts.shape[:2], -1, *counts.shape[4:])
+        return Walk(_grid(counts), (0,) * (planes - 1) + (last,))
+    check_shape(layer.name, source, (placed.steps, *shape))
+    counts = bank_counts(source, placed, geometry)
+    rows = _grid(counts) if placed.arrangement is Arrangement.GRID else _token(counts)
+    return Walk(rows, (interval,))
+
+
+def check_shape(name: str, source: np.ndarray, shape: tuple[int, ...]) -> None:
+    """ValueError unless `source` has that shape."""
+    if source.shape != shape:
+        raise ValueError(f"source of {name} must have shape {shape!r}, not {source.shape!r}")
+
+
+def stored(source: np.ndarray, placed: SpikeMap, spike_word: int) -> np.ndarray:
+    """A map [steps, C, H, W] with its channels as they lie in memory, whole words of them."""
+    channels = np.array(placed.channels)
+    padded = np.zeros((len(source), placed.words * spike_word, *source.shape[2:]), bool)
+    padded[:, np.flatnonzero(channels >= 0)] = source[:, channels[channels >= 0]]
+    return padded
+
+
+def bank_counts(source: np.ndarray, placed: SpikeMap, geometry: Geometry) -> np.ndarray:
+    """Spikes of each word that each bank of weights gets: int [H, W, steps, words, banks]."""
+    padded = stored(source, placed, geometry.spike_word)
+    split = padded.reshape(len(padded), placed.words, geometry.slice_bits, geometry.banks,
+                           *padded.shape[2:])
+    return split.sum(2, dtype=np.uint16).transpose(3, 4, 0, 1, 2)
+
+
+def _planes(values: np.ndarray, width: int) -> np.ndarray:
+    """Bits of two's complement integers, most significant first in a new leading dimension."""
+    return np.stack([values >> bit & 1 for bit in reversed(range(width))])
+
+
+def _grid(counts: np.ndarray) -> tuple[np.ndarray, ...]:
+    """3x3: a line has the three taps of a kernel row and word."""
+    taps = counts.copy()
+    taps[:, 1:] += counts[:, :-1]
+    taps[:, :-1] += counts[:, 1:]
+    rows = []
+    for y in range(len(taps)):
+        inside = taps[max(0, y - 1):y + 2]   # [kernel rows, W, steps, words, banks]
+        lines = inside.transpose(1, 2, 0, 3, 4)
+        rows.append(lines.reshape(-1, len(inside) * taps.shape[3], taps.shape[4]))
+    return tuple(rows)
+
+
+def _token(counts: np.ndarray) -> tuple[np.ndarray, ...]:
+    """1x1: a line has LINE_WORDS words of the position."""
+    height, width, steps, words, banks = counts.shape
+    lines = -(-words // LINE_WORDS)
+    padded = np.pad(counts, ((0, 0), (0, 0), (0, 0), (0, lines * LINE_WORDS - words), (0, 0)))
+    summed = padded.reshape(height, width * steps, lines, LINE_WORDS, banks).sum(3, dtype=np.uint16)
+    return tuple(summed)
