@@ -67,12 +67,14 @@ class Prediction:
     """A whole inference.
 
     cycles: from the first sample that is accepted to the last word of output, both included
+    period: from the last word of output of an inference to that of the next
     idle:   of these, the ones of no layer's part but `idle`: input, output, fetch of instructions;
             with compute, weight_wait and fill_drain of the layers they sum to `cycles`
     """
 
     layers: tuple[LayerCycles, ...]
     cycles: int
+    period: int
 
     @property
     def idle(self) -> int:
@@ -136,8 +138,8 @@ class _Timeline:
                 case Op.PLANES:
                     self.now = start + values["planes"] * values["residual_stride"]
                 case Op.END:
-                    words = values["outputs"] + 3 * values["counters"]
-                    return Prediction(tuple(layers), start + words - first + 1)
+                    last = start + values["outputs"] + 3 * values["counters"]
+                    return Prediction(tuple(layers), last - first + 1, last + 1)
                 case _:
                     layers.append(self._layer(values, start, counted, idle))
                     counted, idle = self.now, 0
