@@ -39,7 +39,8 @@ def walk(program: Program, plan: LayerPlan, instruction: dict[str, int], source:
     if layer.kind is Kind.CLASSIFIER and not program.model.network.classifier.spiking:
         check_shape(layer.name, source, (layer.in_channels,))
         bits = _planes(source, planes)[:, :, None, None]
-        return Walk(_token(bank_counts(bits, placed, geometry)), (interval,) * (planes - 1) + (last,))
+        return Walk(_token(bank_counts(bits, placed, geometry), LINE_WORDS),
+                    (interval,) * (planes - 1) + (last,))
     shape = (layer.in_channels, placed.height, placed.width)
     if layer.kind is Kind.ENCODER:
         stepped = source[None] if program.model.network.static_input else source
@@ -47,11 +48,14 @@ def walk(program: Program, plan: LayerPlan, instruction: dict[str, int], source:
         bits = _planes(stepped, planes)   # by plane, then step
         counts = np.stack([bank_counts(each, placed, geometry) for each in bits], axis=3)
         counts = counts.reshape(*counts.shape[:2], -1, *counts.shape[4:])
-        return Walk(_grid(counts), (0,) * (planes - 1) + (last,))
+        return Walk(_grid(_taps(counts)), (0,) * (planes - 1) + (last,))
     check_shape(layer.name, source, (placed.steps, *shape))
+    grid = placed.arrangement is Arrangement.GRID
+    if plan.pairs:   # C joins in the lanes, A and B close
+        return Walk((_pair_grid if grid else _pair)(source, placed, geometry),
+                    (0, interval, interval))
     counts = bank_counts(source, placed, geometry)
-    rows = _grid(counts) if placed.arrangement is Arrangement.GRID else _token(counts)
-    return Walk(rows, (interval,))
+    return Walk(_grid(_taps(counts)) if grid else _token(counts, LINE_WORDS), (interval,))
 
 
 def check_shape(name: str, source: np.ndarray, shape: tuple[int, ...]) -> None:
@@ -81,11 +85,16 @@ def _planes(values: np.ndarray, width: int) -> np.ndarray:
     return np.stack([values >> bit & 1 for bit in reversed(range(width))])
 
 
-def _grid(counts: np.ndarray) -> tuple[np.ndarray, ...]:
-    """3x3: a line has the three taps of a kernel row and word."""
+def _taps(counts: np.ndarray) -> np.ndarray:
+    """Of each position, what the three taps of its row have together; shapes as `bank_counts`."""
     taps = counts.copy()
     taps[:, 1:] += counts[:, :-1]
     taps[:, :-1] += counts[:, 1:]
+    return taps
+
+
+def _grid(taps: np.ndarray) -> tuple[np.ndarray, ...]:
+    """3x3: a line has the taps of a kernel row and word."""
     rows = []
     for y in range(len(taps)):
         inside = taps[max(0, y - 1):y + 2]   # [kernel rows, W, steps, words, banks]
@@ -94,10 +103,31 @@ def _grid(counts: np.ndarray) -> tuple[np.ndarray, ...]:
     return tuple(rows)
 
 
-def _token(counts: np.ndarray) -> tuple[np.ndarray, ...]:
-    """1x1: a line has LINE_WORDS words of the position."""
+def _token(counts: np.ndarray, together: int) -> tuple[np.ndarray, ...]:
+    """1x1: a line has `together` words of the position."""
     height, width, steps, words, banks = counts.shape
-    lines = -(-words // LINE_WORDS)
-    padded = np.pad(counts, ((0, 0), (0, 0), (0, 0), (0, lines * LINE_WORDS - words), (0, 0)))
-    summed = padded.reshape(height, width * steps, lines, LINE_WORDS, banks).sum(3, dtype=np.uint16)
+    lines = -(-words // together)
+    padded = np.pad(counts, ((0, 0), (0, 0), (0, 0), (0, lines * together - words), (0, 0)))
+    summed = padded.reshape(height, width * steps, lines, together, banks).sum(3, dtype=np.uint16)
     return tuple(summed)
+
+
+def _thirds(here: np.ndarray, there: np.ndarray, placed: SpikeMap,
+            geometry: Geometry) -> np.ndarray:
+    """Counts of what both have (C), only `here` (A) and only `there` (B): [H, W, steps, 3, ...]."""
+    parts = (here & there, here & ~there, there & ~here)
+    return np.stack([bank_counts(part, placed, geometry) for part in parts], axis=3)
+
+
+def _pair_grid(source: np.ndarray, placed: SpikeMap, geometry: Geometry) -> tuple[np.ndarray, ...]:
+    """3x3, positions x and x + 1 together: a tap of x and the same one of x + 1 are neighbours."""
+    padded = np.pad(source, ((0, 0), (0, 0), (0, 0), (1, 1)))
+    columns = _thirds(padded[..., :-1], padded[..., 1:], placed, geometry)
+    taps = columns[:, :-2:2] + columns[:, 1:-1:2] + columns[:, 2::2]
+    return _grid(taps.reshape(*taps.shape[:2], -1, *taps.shape[4:]))
+
+
+def _pair(source: np.ndarray, placed: SpikeMap, geometry: Geometry) -> tuple[np.ndarray, ...]:
+    """1x1, positions x and x + 1 together: a line has half of its words from each."""
+    counts = _thirds(source[..., ::2], source[..., 1::2], placed, geometry)
+    return _token(counts.reshape(*counts.shape[:2], -1, *counts.shape[4:]), LINE_WORDS // 2)
