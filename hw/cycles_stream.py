@@ -22,7 +22,7 @@ class BeatStream:
         self._latency = latency
         self._asked = start            # cycle of the last burst's address
         self._taken = 0                # beats that left
-        self._last = start             # cycle in which the last beat left
+        self._next = 0                 # first cycle in which another one can leave
         self._bursts: list[int] = []   # cycle in which the first beat of each burst can leave
         # Cycle in which the last beat of each burst left.
         self._ends: list[int] = []
@@ -33,6 +33,7 @@ class BeatStream:
         Returns the runs without a pause: first cycle, beats.
         """
         runs: list[tuple[int, int]] = []
+        cycle = max(cycle, self._next)
         while count:
             burst, place = divmod(self._taken, BURST)
             if burst == len(self._bursts):
@@ -47,6 +48,7 @@ class BeatStream:
             count, cycle = count - beats, begin + beats
             if place + beats == BURST:
                 self._ends.append(cycle - 1)
+        self._next = cycle
         return runs
 
     def _ask(self) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predicted cycles of every layer, beside simulated ones: `python -m sim.predict DIR`.
 
-The prediction (`hw.cycles`) needs the spikes of the golden model and the program; with `--check` the
-RTL runs, too, and the exit status is 1 where a layer is further off than `--tolerance` percent.
+The prediction (`hw.cycles`) needs the program and the spikes of the golden model.  With `--check`
+the RTL runs, too, and the exit status is 1 where a layer is further off than `--tolerance` percent.
 """
 
 import argparse
