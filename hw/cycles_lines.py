@@ -27,9 +27,10 @@ class Walk:
     intervals: tuple[int, ...]
 
 
-def walk(program: Program, plan: LayerPlan, instruction: dict[str, int], source: np.ndarray) -> Walk:
-    """The groups of layer `plan`, which `instruction` starts, on `source`: its input as `predict`
-    takes it.
+def walk(program: Program, plan: LayerPlan, instruction: dict[str, int],
+         source: np.ndarray) -> Walk:
+    """The groups of the layer of `plan` and `instruction` on `source`, its input as `predict` takes
+    it.
 
     Raises ValueError if the source has another shape than the layer's.
     """

@@ -17,8 +17,11 @@ def source_maps(golden: GoldenModel, image: np.ndarray) -> dict[str, np.ndarray 
 
 def sources(golden: GoldenModel,
             image: np.ndarray) -> Iterator[tuple[str, np.ndarray | tuple[np.ndarray, ...]]]:
-    """Name and source of each layer in turn: the input of the encoder, bool [T, C, H, W] of a
-    convolution, (q, k, v) of attention, token sums int64 [C] of a classifier without spikes."""
+    """Name and source of each layer in turn.
+
+    The input of the encoder, bool [T, C, H, W] of a convolution, (q, k, v) of attention, token sums
+    int64 [C] of a classifier without spikes.
+    """
     spiking = golden.model.network.classifier.spiking
     current, sums = np.asarray(image), None
     branches: list[np.ndarray] = []
