@@ -6,8 +6,8 @@ queues of the banks, the ring of weight tiles and the latency of the weight port
 takes what its banks take, which `hw.cycles_engine` finds from the number of spikes in each word; no
 weight is looked at and no sum is formed.
 
-Not modelled: a residual stream or spike maps in external memory are taken to never wait, nor are
-pauses of a memory or of the streams of samples and results.
+Not modelled: pauses of a memory, or of the streams of samples and results; and that rows of a map
+on their way out give way to the max-pool, which reads the same memory.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,20 +17,14 @@ import numpy as np
 
 from hw import cycles_attention, cycles_engine
 from hw.compiler import Program
-from hw.current import Current
-from hw.cycles_engine import OnChip
+from hw.cycles_engine import Memories, OnChip, Results
+from hw.cycles_external import ResidualPort, RowSource, RowTarget
 from hw.cycles_lines import walk
 from hw.cycles_stream import WeightStream
-from hw.drain import Drain
-from hw.isa import Instruction, Op
-from hw.lif import LIF
-from hw.pool import Pack
-from hw.residual import Residual
+from hw.isa import Emit, Instruction, Op
+from hw.layout import LayerPlan
 
-DEFAULT_LATENCY = 40   # of the weight port's memory: that of `sim`
-# From a layer's last beat in Drain to the end: the stages behind it, and Pool's two.
-FLUSH = sum(unit.LATENCY for unit in (Drain, Current, Residual, LIF, Pack)) + 1
-POOL = 2
+DEFAULT_LATENCY = 40   # of external memory: that of `sim`
 
 Source = np.ndarray | Sequence[np.ndarray]
 
@@ -89,7 +83,7 @@ def predict(program: Program, maps: Mapping[str, Source] | Sequence[Source],
              [T, C, H, W] after pooling; of the encoder the integer input [C, H, W] or [T, C, H, W];
              of attention q, k and v; of a classifier that is not spiking the token sums, integers
              [C]
-    latency: cycles from a read request to the first beat of the weights' memory
+    latency: cycles from a read request to the first beat of an external memory
 
     Raises ValueError if a map is missing or has another shape.
     """
@@ -115,6 +109,7 @@ class _Timeline:
 
     def __init__(self, program: Program, maps: Mapping[str, Source], latency: int) -> None:
         self.program, self.maps, self.hardware = program, maps, program.hardware
+        self.latency = latency
         self.tiles: WeightStream | OnChip
         self.now = 0   # the cycle that ended what came before
         if self.hardware.streamed:
@@ -133,7 +128,7 @@ class _Timeline:
             match values["op"]:
                 case Op.LOAD:
                     first = start + 2
-                    self.now = start + self._load(values)
+                    self._load(values, start)
                     counted, idle = self.now, 0
                 case Op.PLANES:
                     self.now = start + values["planes"] * values["residual_stride"]
@@ -145,16 +140,25 @@ class _Timeline:
                     counted, idle = self.now, 0
         raise ValueError("program must end with END, which it does not")
 
-    def _load(self, values: dict[str, int]) -> int:
-        """A cycle for each sample, and one for each row."""
+    def _load(self, values: dict[str, int], start: int) -> None:
+        """A cycle for each sample, and one before each row."""
+        target = RowTarget(self.hardware, values) if values.get("target_window") else None
         samples = values["width"] * values["timesteps"] * self.hardware.in_channels
-        return values["height"] * (samples + 1)
+        self.now = start
+        for _ in range(values["height"]):
+            begun = self.now + 1
+            if target:
+                begun = target.begin(begun)
+            self.now = begun + samples
+            if target:
+                target.done(self.now)
+        if target:
+            self.now = max(self.now, target.idle)
 
     def _layer(self, values: dict[str, int], start: int, counted: int, idle: int) -> LayerCycles:
         """The layer that starts in cycle `start`; the one before ended in cycle `counted`."""
         plan = self.program.plan.layers[values["layer"]]
         name, source = plan.layer.name, self.maps[plan.layer.name]
-        slots = self.hardware.geometry.slots
         if values["op"] == Op.ATTENTION:
             queries, keys = source[0], source[1]
             spent = cycles_attention.run(self.hardware, plan, queries, keys)
@@ -162,20 +166,33 @@ class _Timeline:
             compute, wait, events = spent.busy, 0, spent.events
         else:
             ran = cycles_engine.run(
-                self.hardware, walk(self.program, plan, values, np.asarray(source)), self.tiles,
-                [plan.beats(tile, self.hardware.geometry) for tile in range(plan.tiles)],
-                self._repeats(values, plan.beats(0, self.hardware.geometry)), start)
-            self.now = ran.drained + FLUSH + (POOL if values.get("fire") else 0)
+                self.hardware, walk(self.program, plan, values, np.asarray(source)),
+                self._results(values, plan), self._memories(values, start), start)
+            self.now = ran.end
             compute, events = int(ran.busy.sum()), ran.events
+            # The lanes see events one cycle after Dispatch issues them.
             wait = sum(int((~ran.busy[first - start - 1:last - start - 1]).sum())
                        for first, last in ran.waits)
         cycles = self.now - counted - 1
         return LayerCycles(name, cycles, compute, wait, cycles - compute - wait - idle, idle,
-                           events, slots)
+                           events, self.hardware.geometry.slots)
 
-    @staticmethod
-    def _repeats(values: dict[str, int], beats: int) -> int:
-        """Cycles that Drain repeats a sum of a static input, before the last timestep."""
-        if not values["repeat"]:
-            return 0
-        return (values["timesteps"] - 1) * (max(beats, values["interval"]) + 1)
+    def _results(self, values: dict[str, int], plan: LayerPlan) -> Results:
+        geometry = self.hardware.geometry
+        beats = [plan.beats(tile, geometry) for tile in range(plan.tiles)]
+        # Drain repeats the sum of a static input for each timestep.
+        repeats = values["timesteps"] - 1 if values["repeat"] else 0
+        return Results(beats, repeats * (max(beats[0], values["interval"]) + 1),
+                       bool(values.get("fire")), bool(values.get("pool")),
+                       geometry.spike_word // geometry.neurons)
+
+    def _memories(self, values: dict[str, int], start: int) -> Memories:
+        source = target = residual = None
+        if values.get("source_window"):
+            source = RowSource(values, start, self.latency)
+        if values.get("target_window"):
+            target = RowTarget(self.hardware, values)
+        if self.hardware.spills_residual and values["emit"] == Emit.RESIDUAL:
+            residual = ResidualPort(self.hardware, start, self.latency, values["stream_beats"],
+                                    bool(values["add_residual"]))
+        return Memories(self.tiles, source, target, residual)

@@ -1,24 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When Gather, Dispatch and Drain do what, line by line: the engine's timing without its data.
+"""When Gather, Dispatch and Drain do what, row by row of a layer's map.
 
-Cycles are absolute.  A line is accepted by Dispatch, its slices wait in the queues of their banks,
-a slice is popped and gives its events from the next cycle on, once its group is open; a group opens
-in the cycle in which the one before it closes.  The rules are those of `hw.gather`, `hw.dispatch`
-and `hw.drain`; a comment names the signal where one is not obvious.
+Cycles are absolute.  The rules are those of `hw.gather`, `hw.dispatch` (`hw.cycles_dispatch`),
+`hw.drain` and `hw.pool`.
 """
 
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from hw.config import HardwareConfig
+from hw.current import Current
+from hw.cycles_dispatch import Dispatcher
+from hw.cycles_external import CLOSE_TO_DRAIN, ResidualPort, RowSource, RowTarget
 from hw.cycles_lines import Walk
-from hw.dispatch import TAG_BITS
+from hw.drain import Drain
+from hw.lif import LIF
+from hw.pool import Pack
+from hw.residual import Residual
 
-# From a group's close in Dispatch to its first beat in Drain: one register, and LaneArray's.
-CLOSE_TO_DRAIN = 4
+# From a beat in Drain to its spikes in Pool's queue, or to the end of a layer that fires none.
+FLUSH = sum(unit.LATENCY for unit in (Drain, Current, Residual, LIF, Pack)) + 1
+POOL = 2   # from there to the end: written, idle
 
 
 class Tiles(Protocol):
@@ -30,7 +35,7 @@ class Tiles(Protocol):
     writes: list[list[int]]
 
     def ready(self) -> int:
-        """Cycle from which the next tile is there."""
+        """Cycle from which the next tile is there; each call takes one."""
         ...
 
     def release(self, cycle: int) -> None:
@@ -52,133 +57,107 @@ class OnChip:
 
 
 @dataclass(frozen=True)
+class Results:
+    """What becomes of a layer's sums.
+
+    beats:    of a group in Drain, by tile
+    repeats:  cycles from the first to the last beat 0 of a sum that is drained several times
+    fire:     a LIF fires
+    pool:     its spikes are pooled
+    per_word: beats of a word of spikes
+    """
+
+    beats: Sequence[int]
+    repeats: int = 0
+    fire: bool = False
+    pool: bool = False
+    per_word: int = 1
+
+    def drained(self, closed: int, tile: int) -> int:
+        """Last beat of a group in Drain."""
+        return closed + CLOSE_TO_DRAIN + self.repeats + self.beats[tile] - 1
+
+    def row_done(self, closed: int, tile: int, twice: bool) -> int:
+        """Cycle of Pool's pulse after the last group of a row, whose words it may take `twice`."""
+        first = self.drained(closed, tile) - self.beats[tile] + FLUSH
+        free = 0
+        for word in range(self.beats[tile] // self.per_word):
+            free = max(free, first + (word + 1) * self.per_word) + 1 + twice
+        return free
+
+
+@dataclass(frozen=True)
+class Memories:
+    """What a layer has in external memory: its weights, rows of its maps, the residual stream."""
+
+    tiles: Tiles
+    source: RowSource | None = None
+    target: RowTarget | None = None
+    residual: ResidualPort | None = None
+
+    @property
+    def idle(self) -> int:
+        """Cycle from which all results are in memory."""
+        return max((each.idle for each in (self.target, self.residual) if each is not None),
+                   default=0)
+
+
+@dataclass(frozen=True)
 class EngineRun:
     """One layer.
 
-    drained: cycle of the last beat in Drain
-    events:  rows of weights that were added
-    busy:    bool, by cycle from `start` on: Dispatch issues events
-    waits:   first and last + 1 cycle of each wait for weights
+    end:    cycle in which the layer is done
+    events: rows of weights that were added
+    busy:   bool, by cycle from `start` on: Dispatch issues events
+    waits:  first and last + 1 cycle of each wait for weights
     """
 
-    drained: int
+    end: int
     events: int
     busy: np.ndarray
     waits: tuple[tuple[int, int], ...]
 
 
-class Dispatcher:
-    """The queues and scans of all banks during one layer; `start` is a cycle before its first line.
-
-    Contract: `line` for each line in order, `close` after the last line of each group.
-    """
-
-    def __init__(self, hardware: HardwareConfig, writes: list[list[int]], start: int) -> None:
-        banks = hardware.geometry.banks
-        self._two = hardware.geometry.ports == 2
-        self._depth = hardware.queue_depth
-        self._writes, self._next_write = writes, [0] * banks
-        # By bank: first cycle in which it can pop a slice, and whether the second port is idle then
-        # (a single event of the open group is left), so that it may take one of that slice.
-        self._free, self._single = [start] * banks, [False] * banks
-        # Cycles from which the queue takes a slice more, of its last `depth` slices.
-        self._room: list[deque[int]] = [deque([0] * self._depth, self._depth)
-                                        for _ in range(banks)]
-        self.opened = start       # cycle in which the group at hand opened
-        self._finished = start    # last event of the group at hand
-        self._closed, self._interval = start, 0
-        # A line of a group waits until the group (1 << TAG_BITS) - 2 before it is open.
-        self._tags: deque[int] = deque([start] * ((1 << TAG_BITS) - 1), (1 << TAG_BITS) - 1)
-        self.starts: list[int] = []
-        self.ends: list[int] = []
-        self.events = 0
-
-    def line(self, cycle: int, counts: list[int]) -> int:
-        """The cycle in which a line is accepted that is offered from `cycle` on."""
-        free, single, opened = self._free, self._single, self.opened
-        cycle = max(cycle, self._tags[0] + 1, *[room[0] for room in self._room])
-        for bank, count in enumerate(counts):
-            if not count:
-                continue
-            self.events += count
-            pop = free[bank]
-            if pop <= cycle:
-                pop = cycle + 1   # the queue shows a slice one cycle after it came
-            elif single[bank]:
-                count -= 1
-            self._room[bank].append(pop + 1)
-            if count:
-                begin = max(pop + 1, opened)
-                self._take(bank, begin, count)
-                self.starts.append(begin)
-                self.ends.append(free[bank] + 1)
-                if free[bank] > self._finished:
-                    self._finished = free[bank]
-            else:
-                free[bank], single[bank] = pop + 1, False
-        return cycle
-
-    def _take(self, bank: int, begin: int, count: int) -> None:
-        """Events of a slice from cycle `begin` on: two a cycle, one where the port is taken."""
-        if not self._two:
-            self._free[bank], self._single[bank] = begin + count - 1, False
-            return
-        writes, index = self._writes[bank], self._next_write[bank]
-        while True:
-            last = begin + (count - 1 >> 1)
-            while index < len(writes) and writes[index] < begin:
-                index += 1
-            if index == len(writes) or writes[index] > last:
-                self._free[bank], self._single[bank] = last, bool(count & 1)
-                break
-            taken = writes[index]
-            count -= 2 * (taken - begin)
-            if count == 1:
-                self._free[bank], self._single[bank] = taken, False
-                break
-            count, begin = count - 1, taken + 1
-        self._next_write[bank] = index
-
-    def close(self, accepted: int, interval: int) -> None:
-        """End the group at hand, whose last line was accepted in cycle `accepted`.
-
-        interval: cycles to the next close; 0 if this is none
-        """
-        cycle = max(accepted, self._finished, self.opened) + 1
-        if interval:
-            cycle = max(cycle, self._closed + self._interval)
-            self._closed, self._interval = cycle, interval
-        self.opened = cycle
-        self._tags.append(cycle)
-        self._single = [False] * len(self._single)
-
-
-def run(hardware: HardwareConfig, walk: Walk, tiles: Tiles, beats: list[int], repeats: int,
+def run(hardware: HardwareConfig, walk: Walk, results: Results, memories: Memories,
         start: int) -> EngineRun:
-    """A layer that starts in cycle `start`.
-
-    beats: of a group in Drain, by tile
-    repeats: cycles from the first to the last beat 0 of a sum that is drained several times
-    """
-    dispatch = Dispatcher(hardware, tiles.writes, start)
+    """A layer that starts in cycle `start`."""
+    tiles, source, target = memories.tiles, memories.source, memories.target
+    dispatch = Dispatcher(hardware, tiles.writes, start, memories.residual)
     waits = []
     walked = accepted = start   # of the line before: leaves Gather's loops, leaves Gather
-    for tile_beats in beats:
-        ready = tiles.ready()
-        if ready > walked + 1:
-            waits.append((walked + 1, ready))
-        walked = max(walked + 1, ready)
-        for row in walk.rows:
-            # States Row and Position come first.
-            walked, accepted = _row(dispatch, row, walk.intervals, max(walked + 3, accepted))
-        drained = dispatch.opened + CLOSE_TO_DRAIN + repeats + tile_beats - 1
+    drained = start
+    for tile, beats in enumerate(results.beats):
+        dispatch.beats = beats
+        here = max(walked + 1, source.here() if source else 0)
+        ready = max(here, tiles.ready())
+        if ready > here:
+            waits.append((here, ready))
+        if source:
+            source.take(ready)
+        walked = ready
+        for y, row in enumerate(walk.rows):
+            bottom, odd = y == len(walk.rows) - 1, y % 2 == 1
+            entered = walked + 1
+            if source and not bottom:
+                entered = max(entered, source.here())
+            if target and (not results.pool or y == 0 or (odd and not bottom)):
+                entered = target.begin(entered)
+            if source and not bottom:
+                source.take(entered)
+            # States Row and Position come before the first line.
+            walked, accepted = _row(dispatch, row, walk.intervals, max(entered + 2, accepted))
+            if target and (not results.pool or odd or bottom):
+                target.done(results.row_done(dispatch.opened, tile,
+                                             results.pool and odd and not bottom))
+        drained = results.drained(dispatch.opened, tile)
         tiles.release(drained + 1)
-    return EngineRun(drained, dispatch.events, _busy(dispatch, start, drained), tuple(waits))
+    end = max(drained + FLUSH + (POOL if results.fire else 0), memories.idle)
+    return EngineRun(end, dispatch.events, _busy(dispatch, start, end), tuple(waits))
 
 
 def _row(dispatch: Dispatcher, row: np.ndarray, intervals: tuple[int, ...],
          walk: int) -> tuple[int, int]:
-    """Walk a row of the map from cycle `walk` on; cycles of the last line, as in `run`."""
+    """Walk a row of the map from cycle `walk` on; cycles of its last line, as in `run`."""
     walked = accepted = walk
     for number, group in enumerate(row.tolist()):
         for counts in group:
@@ -194,4 +173,3 @@ def _busy(dispatch: Dispatcher, start: int, end: int) -> np.ndarray:
     np.add.at(change, np.array(dispatch.starts, np.int64) - start, 1)
     np.add.at(change, np.array(dispatch.ends, np.int64) - start, -1)
     return change.cumsum() > 0
-
