@@ -11,6 +11,12 @@ from typing import Protocol
 
 from hw.config import HardwareConfig
 from hw.dispatch import TAG_BITS
+from hw.lanes import tree_levels
+
+
+# From a group's close in Dispatch to its turn in LaneArray, besides the adder tree: one register in
+# Dispatch, two around the tree.
+TO_TURN = 3
 
 
 class Admission(Protocol):
@@ -18,6 +24,10 @@ class Admission(Protocol):
 
     def admit(self, cycle: int, beats: int) -> int:
         """Cycle of the close of a group of so many beats that could close in `cycle`."""
+        ...
+
+    def drain(self, cycle: int, beats: int) -> None:
+        """The first beat of the group is in Drain in `cycle`."""
         ...
 
 
@@ -32,6 +42,7 @@ class Dispatcher:
     beats:  of a group behind the lanes, for `admission`
     starts, ends: cycles with events of a slice, the end exclusive; events: of all
     opened: cycle in which the group at hand opened
+    drains: cycle in which the first beat of the group before it is in Drain
     """
 
     def __init__(self, hardware: HardwareConfig, writes: list[list[int]], start: int,
@@ -48,7 +59,9 @@ class Dispatcher:
                                         for _ in range(banks)]
         self.opened = start
         self._finished = start    # last event of the group at hand
-        self._closed, self._interval = start, 0
+        # Until when the finish pipeline has work, as Dispatch reckons it.
+        self._occupied, self.drains = start, start
+        self._to_turn = TO_TURN + tree_levels(hardware)
         # A line of a group waits until the group (1 << TAG_BITS) - 2 before it is open.
         self._tags: deque[int] = deque([start] * ((1 << TAG_BITS) - 1), (1 << TAG_BITS) - 1)
         self._admission, self.beats = admission, 0
@@ -105,14 +118,18 @@ class Dispatcher:
     def close(self, accepted: int, interval: int) -> None:
         """End the group at hand, whose last line was accepted in cycle `accepted`.
 
-        interval: cycles to the next close; 0 if this is none
+        interval: cycles of the finish pipeline for it; 0 if it does not close
         """
         cycle = max(accepted, self._finished, self.opened) + 1
         if interval:
-            cycle = max(cycle, self._closed + self._interval)
+            # One group may wait, so what is before it must be less than the pipeline's for one.
+            cycle = max(cycle, self._occupied - interval + 1)
             if self._admission is not None:
                 cycle = self._admission.admit(cycle, self.beats)
-            self._closed, self._interval = cycle, interval
+            self._occupied = max(self._occupied, cycle) + interval
+            self.drains = max(cycle + self._to_turn + 1, self.drains + interval)
+            if self._admission is not None:
+                self._admission.drain(self.drains, self.beats)
         self.opened = cycle
         self._tags.append(cycle)
         self._single = [False] * len(self._single)

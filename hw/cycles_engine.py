@@ -14,7 +14,7 @@ import numpy as np
 from hw.config import HardwareConfig
 from hw.current import Current
 from hw.cycles_dispatch import Dispatcher
-from hw.cycles_external import CLOSE_TO_DRAIN, ResidualPort, RowSource, RowTarget
+from hw.cycles_external import ResidualPort, RowSource, RowTarget
 from hw.cycles_lines import Walk
 from hw.drain import Drain
 from hw.lif import LIF
@@ -73,13 +73,13 @@ class Results:
     pool: bool = False
     per_word: int = 1
 
-    def drained(self, closed: int, tile: int) -> int:
-        """Last beat of a group in Drain."""
-        return closed + CLOSE_TO_DRAIN + self.repeats + self.beats[tile] - 1
+    def drained(self, drains: int, tile: int) -> int:
+        """Last beat in Drain of a group whose first one is there in cycle `drains`."""
+        return drains + self.repeats + self.beats[tile] - 1
 
-    def row_done(self, closed: int, tile: int, twice: bool) -> int:
+    def row_done(self, drains: int, tile: int, twice: bool) -> int:
         """Cycle of Pool's pulse after the last group of a row, whose words it may take `twice`."""
-        first = self.drained(closed, tile) - self.beats[tile] + FLUSH
+        first = self.drained(drains, tile) - self.beats[tile] + FLUSH
         free = 0
         for word in range(self.beats[tile] // self.per_word):
             free = max(free, first + (word + 1) * self.per_word) + 1 + twice
@@ -147,9 +147,9 @@ def run(hardware: HardwareConfig, walk: Walk, results: Results, memories: Memori
             # States Row and Position come before the first line.
             walked, accepted = _row(dispatch, row, walk.intervals, max(entered + 2, accepted))
             if target and (not results.pool or odd or bottom):
-                target.done(results.row_done(dispatch.opened, tile,
+                target.done(results.row_done(dispatch.drains, tile,
                                              results.pool and odd and not bottom))
-        drained = results.drained(dispatch.opened, tile)
+        drained = results.drained(dispatch.drains, tile)
         tiles.release(drained + 1)
     end = max(drained + FLUSH + (POOL if results.fire else 0), memories.idle)
     return EngineRun(end, dispatch.events, _busy(dispatch, start, end), tuple(waits))

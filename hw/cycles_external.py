@@ -11,11 +11,9 @@ from hw.cycles_stream import QUEUE_LATENCY, BeatStream
 from hw.drain import Drain
 from hw.window import HELD_ROWS
 
-# From a group's close to its first word's turn in Residual: it takes the old one in one cycle, and
-# gives the new one in the next.
-CLOSE_TO_DRAIN = 4   # one register in Dispatch, and LaneArray's
-CLOSE_TO_POP = CLOSE_TO_DRAIN + Drain.LATENCY + Current.LATENCY + 1
-CLOSE_TO_PUSH = CLOSE_TO_POP + 1
+# From a beat in Drain to its word's turn in Residual: it takes the old one in one cycle, and gives
+# the new one in the next.
+DRAIN_TO_POP = Drain.LATENCY + Current.LATENCY + 1
 # From a burst's address to its first beat, from its last beat to the next one's first, and to the
 # end of the writer's work.
 ADDRESS_TO_WRITE, BETWEEN_BURSTS, ANSWER = 2, 2, 3
@@ -53,10 +51,11 @@ class BeatWriter:
 
 
 class ResidualPort:
-    """The residual stream during a layer that starts in cycle `start`: a `cycles_dispatch.Admission`.
+    """The residual stream during a layer: a `cycles_dispatch.Admission`.
 
-    beats: of a group in Drain, at most; stream: port beats of the layer; reads: it adds to what is
-    there
+    start:  cycle in which the layer starts
+    stream: port beats of the layer
+    reads:  it adds to what is there
     """
 
     def __init__(self, hardware: HardwareConfig, start: int, latency: int, stream: int,
@@ -82,10 +81,13 @@ class ResidualPort:
         if wanted > self._depth:
             cycle = max(cycle, self._left[wanted - self._depth - 1] + 1)
         self._promised = wanted
-        for beat in range(beats):
-            self._popped.append(cycle + CLOSE_TO_POP + beat)
-            self._write(cycle + CLOSE_TO_PUSH + beat)
         return cycle
+
+    def drain(self, cycle: int, beats: int) -> None:
+        """The first beat of the group that was admitted last is in Drain in `cycle`."""
+        for beat in range(cycle, cycle + beats):
+            self._popped.append(beat + DRAIN_TO_POP)
+            self._write(beat + DRAIN_TO_POP + 1)
 
     def _read(self) -> None:
         """The next word, through Join to the queue of old words."""

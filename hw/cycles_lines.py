@@ -19,8 +19,8 @@ class Walk:
     """The groups of one tile.
 
     rows:      by map row, int [groups, lines of each, banks]: spikes of a line that a bank gets
-    intervals: of group n of a position, modulo their number: cycles from its close to the earliest
-               next one; 0 if it does not close (a bit plane that joins in the lanes)
+    intervals: of group n of a position, modulo their number: cycles that the finish pipeline takes
+               for it; 0 if it does not close (what follows joins it in the lanes)
     """
 
     rows: tuple[np.ndarray, ...]
@@ -35,13 +35,11 @@ def walk(program: Program, plan: LayerPlan, instruction: dict[str, int],
     Raises ValueError if the source has another shape than the layer's.
     """
     layer, placed, geometry = plan.layer, plan.sources[0], program.hardware.geometry
-    planes = instruction["planes"]
-    interval, last = instruction["interval"], instruction["last_interval"]
+    planes, interval = instruction["planes"], instruction["last_interval"]
     if layer.kind is Kind.CLASSIFIER and not program.model.network.classifier.spiking:
         check_shape(layer.name, source, (layer.in_channels,))
         bits = _planes(source, planes)[:, :, None, None]
-        return Walk(_token(bank_counts(bits, placed, geometry), LINE_WORDS),
-                    (interval,) * (planes - 1) + (last,))
+        return Walk(_token(bank_counts(bits, placed, geometry), LINE_WORDS), (interval,))
     shape = (layer.in_channels, placed.height, placed.width)
     if layer.kind is Kind.ENCODER:
         stepped = source[None] if program.model.network.static_input else source
@@ -49,7 +47,7 @@ def walk(program: Program, plan: LayerPlan, instruction: dict[str, int],
         bits = _planes(stepped, planes)   # by plane, then step
         counts = np.stack([bank_counts(each, placed, geometry) for each in bits], axis=3)
         counts = counts.reshape(*counts.shape[:2], -1, *counts.shape[4:])
-        return Walk(_grid(_taps(counts)), (0,) * (planes - 1) + (last,))
+        return Walk(_grid(_taps(counts)), (0,) * (planes - 1) + (interval,))
     check_shape(layer.name, source, (placed.steps, *shape))
     grid = placed.arrangement is Arrangement.GRID
     if plan.pairs:   # C joins in the lanes, A and B close
@@ -76,9 +74,11 @@ def stored(source: np.ndarray, placed: SpikeMap, spike_word: int) -> np.ndarray:
 def bank_counts(source: np.ndarray, placed: SpikeMap, geometry: Geometry) -> np.ndarray:
     """Spikes of each word that each bank of weights gets: int [H, W, steps, words, banks]."""
     padded = stored(source, placed, geometry.spike_word)
-    split = padded.reshape(len(padded), placed.words, geometry.slice_bits, geometry.banks,
-                           *padded.shape[2:])
-    return split.sum(2, dtype=np.uint16).transpose(3, 4, 0, 1, 2)
+    words = padded.reshape(len(padded), placed.words, geometry.spike_word, *padded.shape[2:])
+    # Channels of a word are dealt to the banks in turn.
+    counts = [words[:, :, bank::geometry.banks].sum(2, dtype=np.uint16)
+              for bank in range(geometry.banks)]
+    return np.stack(counts, axis=-1).transpose(2, 3, 0, 1, 4)
 
 
 def _planes(values: np.ndarray, width: int) -> np.ndarray:

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from hw.config import HardwareConfig
-from hw.cycles_engine import CLOSE_TO_DRAIN, Dispatcher, OnChip, run
-from hw.cycles_lines import Walk
+from hw.cycles_dispatch import Dispatcher
 from hw.dispatch import TAG_BITS
 from sim.benches.models import hardware_for
 
@@ -25,7 +24,7 @@ def by_cycles(groups, intervals, offers, depth, ports, writes):
     queues = [[] for _ in range(banks)]
     current = [None] * banks   # [group, events left]
     accepted, closed, busy = [], [], []
-    tag, last_close, wait = 0, -1000, 0
+    tag, backlog = 0, 0
     cycle, offered, index = 0, 0, 0
     while len(closed) < len(groups):
         cycle += 1
@@ -35,7 +34,7 @@ def by_cycles(groups, intervals, offers, depth, ports, writes):
         pending = any((held or (queue[0] if queue else [None]))[0] == tag
                       for held, queue in zip(current, visible))
         interval = intervals[tag % len(intervals)]
-        close = done and not pending and (not interval or cycle >= last_close + wait)
+        close = done and not pending and (not interval or backlog <= max(intervals))
         now = tag + close
         events = 0
         for bank in range(banks):
@@ -71,9 +70,9 @@ def by_cycles(groups, intervals, offers, depth, ports, writes):
                 accepted.append(cycle)
                 offered = cycle + offers[index]
                 index += 1
+        backlog = max(0, backlog - 1)
         if close:
-            if interval:
-                last_close, wait = cycle, interval
+            backlog += interval
             closed.append(cycle)
             tag += 1
     return accepted, closed, busy
