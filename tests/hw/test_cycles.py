@@ -118,6 +118,21 @@ def test_pairs_streamed(monkeypatch):
     check(program, random_inputs(program.model, 2))
 
 
+def test_residual_stream_and_maps_in_external_memory():
+    network = replace(SMALL, image_height=22, image_width=11, pool_stages=(True,) * 4)
+    program = compiled(network, 8, 2, port_bits=64, spill_residual=True, spike_lines=(24, 30))
+    simulator = Simulator.build(program)
+    inputs = random_inputs(program.model, 2)
+    for latency in (DEFAULT_LATENCY, 300):
+        check(program, inputs, latency, simulator)
+
+
+@pytest.mark.slow
+def test_banks_that_divide_nothing():
+    program = compiled(replace(SMALL, embed_dim=48, num_heads=3), 16, 3, port_bits=64)
+    check(program, random_inputs(program.model, 2))
+
+
 def test_maps_by_order_or_name_and_what_is_wrong_with_them():
     program = compiled(SMALL, 8, 2)
     maps = source_maps(GoldenModel(program.model), random_inputs(program.model, 1)[0])
