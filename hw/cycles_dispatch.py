@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When Dispatch accepts lines, issues events and closes groups: its timing without its data.
+
+Cycles are absolute.  A line is accepted, its slices wait in the queues of their banks, a slice is
+popped and gives its events from the next cycle on, once its group is open; a group opens in the
+cycle in which the one before it closes.
+"""
+
+from collections import deque
+from typing import Protocol
+
+from hw.config import HardwareConfig
+from hw.dispatch import TAG_BITS
+from hw.lanes import tree_levels
+
+
+# From a group's close in Dispatch to its turn in LaneArray, besides the adder tree: one register in
+# Dispatch, two around the tree.
+TO_TURN = 3
+
+
+class Admission(Protocol):
+    """Who must agree to the close of a group."""
+
+    def admit(self, cycle: int, beats: int) -> int:
+        """Cycle of the close of a group of so many beats that could close in `cycle`."""
+        ...
+
+    def drain(self, cycle: int, beats: int) -> None:
+        """The first beat of the group is in Drain in `cycle`."""
+        ...
+
+
+class Dispatcher:
+    """The queues and scans of all banks during one layer.
+
+    Call `line` for each line in order, and `close` after the last line of each group.
+
+    writes: by bank, the cycles in which its second port is taken; the lists may grow, by cycles
+            that are later than the group at hand
+    start:  a cycle before the first line
+    beats:  of a group behind the lanes, for `admission`
+    starts, ends: cycles with events of a slice, the end exclusive; events: of all
+    opened: cycle in which the group at hand opened
+    drains: cycle in which the first beat of the group before it is in Drain
+    """
+
+    def __init__(self, hardware: HardwareConfig, writes: list[list[int]], start: int,
+                 admission: Admission | None = None) -> None:
+        banks = hardware.geometry.banks
+        self._two = hardware.geometry.ports == 2
+        self._depth = hardware.queue_depth
+        self._writes, self._next_write = writes, [0] * banks
+        # By bank: first cycle in which it can pop a slice, and whether the second port is idle then
+        # (a single event of the open group is left), so that it may take one of that slice.
+        self._free, self._single = [start] * banks, [False] * banks
+        # Cycles from which the queue takes a slice more, of its last `depth` slices.
+        self._room: list[deque[int]] = [deque([0] * self._depth, self._depth)
+                                        for _ in range(banks)]
+        self.opened = start
+        self._finished = start    # last event of the group at hand
+        # Until when the finish pipeline has work, as Dispatch reckons it.
+        self._occupied, self.drains = start, start
+        self._to_turn = TO_TURN + tree_levels(hardware)
+        # A line of a group waits until the group (1 << TAG_BITS) - 2 before it is open.
+        self._tags: deque[int] = deque([start] * ((1 << TAG_BITS) - 1), (1 << TAG_BITS) - 1)
+        self._admission, self.beats = admission, 0
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+        self.events = 0
+
+    def line(self, cycle: int, counts: list[int]) -> int:
+        """The cycle in which a line is accepted that is offered from `cycle` on."""
+        free, single, opened = self._free, self._single, self.opened
+        cycle = max(cycle, self._tags[0] + 1, *[room[0] for room in self._room])
+        for bank, count in enumerate(counts):
+            if not count:
+                continue
+            self.events += count
+            pop = free[bank]
+            if pop <= cycle:
+                pop = cycle + 1   # the queue shows a slice one cycle after it came
+            elif single[bank]:
+                count -= 1
+            self._room[bank].append(pop + 1)
+            if count:
+                begin = max(pop + 1, opened)
+                self._take(bank, begin, count)
+                self.starts.append(begin)
+                self.ends.append(free[bank] + 1)
+                if free[bank] > self._finished:
+                    self._finished = free[bank]
+            else:
+                free[bank], single[bank] = pop + 1, False
+        return cycle
+
+    def _take(self, bank: int, begin: int, count: int) -> None:
+        """Events of a slice from cycle `begin` on: two a cycle, one where the port is taken."""
+        if not self._two:
+            self._free[bank], self._single[bank] = begin + count - 1, False
+            return
+        writes, index = self._writes[bank], self._next_write[bank]
+        while True:
+            last = begin + (count - 1 >> 1)
+            while index < len(writes) and writes[index] < begin:
+                index += 1
+            if index == len(writes) or writes[index] > last:
+                self._free[bank], self._single[bank] = last, bool(count & 1)
+                break
+            taken = writes[index]
+            count -= 2 * (taken - begin)
+            if count == 1:
+                self._free[bank], self._single[bank] = taken, False
+                break
+            count, begin = count - 1, taken + 1
+        self._next_write[bank] = index
+
+    def close(self, accepted: int, interval: int) -> None:
+        """End the group at hand, whose last line was accepted in cycle `accepted`.
+
+        interval: cycles of the finish pipeline for it; 0 if it does not close
+        """
+        cycle = max(accepted, self._finished, self.opened) + 1
+        if interval:
+            # One group may wait, so what is before it must be less than the pipeline's for one.
+            cycle = max(cycle, self._occupied - interval + 1)
+            if self._admission is not None:
+                cycle = self._admission.admit(cycle, self.beats)
+            self._occupied = max(self._occupied, cycle) + interval
+            self.drains = max(cycle + self._to_turn + 1, self.drains + interval)
+            if self._admission is not None:
+                self._admission.drain(self.drains, self.beats)
+        self.opened = cycle
+        self._tags.append(cycle)
+        self._single = [False] * len(self._single)
