@@ -9,6 +9,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sim.activity import NOTHING, Spent
 from sim.build import write_whole
 from sim.compare import Comparison
 from sim.trace import LayerRun
@@ -23,6 +24,8 @@ class LayerRecord:
 
     wrong:  how many values differ, and faults
     shown:  the first of them in words
+    spent:  the cycles by what they were spent on
+    events: that the lanes took; none of the attention's
     began:  the run began with this layer, so that its cycles include the fetch of the program
     """
 
@@ -33,12 +36,15 @@ class LayerRecord:
     acs: int
     cycles: int
     saturations: int
+    spent: Spent = NOTHING
+    events: int = 0
     began: bool = False
 
     @classmethod
     def of(cls, run: LayerRun, comparison: Comparison, began: bool) -> "LayerRecord":
         return cls(run.layer.name, comparison.values, comparison.total + len(comparison.faults),
-                   tuple(comparison.lines(SHOWN)[1:]), run.acs, run.cycles, run.saturations, began)
+                   tuple(comparison.lines(SHOWN)[1:]), run.acs, run.cycles, run.saturations,
+                   run.spent, run.events, began)
 
 
 class Journal:
@@ -62,7 +68,8 @@ class Journal:
             if not path.is_file():
                 break
             values = json.loads(path.read_text())
-            records.append(LayerRecord(**values | {"shown": tuple(values["shown"])}))
+            records.append(LayerRecord(**values | {"shown": tuple(values["shown"]),
+                                                   "spent": Spent(**values["spent"])}))
         return records
 
     def clear(self) -> None:

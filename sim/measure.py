@@ -14,6 +14,7 @@ from tqdm import tqdm
 from hw.compiler import Program
 from hw.memory_map import PortTraffic, traffic
 from quantize.golden import GoldenModel
+from sim.activity import Span
 from sim.build import content_hash
 from sim.compare import compare_layer, compare_outputs
 from sim.journal import SHOWN, Journal, LayerRecord
@@ -30,6 +31,7 @@ class Measurement:
     values, wrong, shown: of the whole comparison, logits and bytes moved included
     cycles:   of the whole inference, its input included; None if it was interrupted: the cycles of
               its layers say less
+    span:     of the whole inference; of 0 cycles if it was interrupted
     moved:    bytes by port, as counted; of the last part only, if it was interrupted
     first:    number of the layer with which the last part began
     seconds:  of the simulation and comparison, of the last part
@@ -41,6 +43,7 @@ class Measurement:
     wrong: int
     shown: tuple[str, ...]
     cycles: int | None
+    span: Span
     moved: tuple[PortTraffic, ...]
     predicted: tuple[PortTraffic, ...]
     first: int
@@ -121,6 +124,7 @@ def _judge(records: Sequence[LayerRecord], first: int, inference: Any, logits: n
     return Measurement(
         layers=tuple(records), values=sum(record.values for record in records) + end.values,
         wrong=sum(record.wrong for record in records) + end.total + len(end.faults),
-        shown=tuple(shown), cycles=None if first else inference.cycles, moved=inference.traffic,
+        shown=tuple(shown), cycles=None if first else inference.cycles, span=inference.span,
+        moved=inference.traffic,
         predicted=tuple(traffic(program)), first=first, seconds=seconds,
         peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
