@@ -19,11 +19,13 @@ SYNTHETIC = Path("build/synthetic")
 class Source:
     """A model directory.
 
+    checkpoint: that it was quantized from, where there is one
     make: arguments of `quantize.synthesize` that write it, or a command to say to the user
     """
 
     directory: Path
     make: tuple[str, ...] | str
+    checkpoint: Path | None = None
 
     @property
     def name(self) -> str:
@@ -54,12 +56,14 @@ class Case:
 
     options: words of the hardware options (`hw.options`)
     around:  each model runs once in each of these surroundings
+    tool:    the module that runs it
     """
 
     name: str
     sources: tuple[Source, ...]
     options: tuple[str, ...]
     around: tuple[Surroundings, ...] = (Surroundings(),)
+    tool: str = "sim.results"
 
     def hardware_options(self) -> argparse.Namespace:
         """The options, parsed."""
@@ -69,13 +73,14 @@ class Case:
 
     @property
     def command(self) -> str:
-        return f"python -m sim.results {self.name}"
+        return f"python -m {self.tool} {self.name}"
 
 
 def synthetic(network: str, classifier: Classifier = Classifier.AVGPOOL_FC) -> Source:
     """A network of a published size with random weights."""
     if classifier is Classifier.AVGPOOL_FC:
-        return Source(SYNTHETIC / network, (network,))
+        directory = SYNTHETIC / network
+        return Source(directory, (network,), directory.with_name(f"{network}.safetensors"))
     directory = SYNTHETIC / f"{network}-{classifier.value}"
     return Source(directory, (network, "--classifier", classifier.value, "--out", str(directory)))
 

@@ -98,7 +98,7 @@ def measure(simulator: Simulator, image: np.ndarray, around: dict[str, Any], dir
     with (simulator.of(running).start(image[None], preload=preload, **around) as run,
           tqdm(total=len(names), initial=first, desc=label, unit="layer", disable=None) as bar):
         for number, (result, layer) in enumerate(zip(golden, run.layers(), strict=True), first):
-            record = LayerRecord.of(layer, compare_layer(layer, result, SHOWN),
+            record = LayerRecord.of(layer, result, compare_layer(layer, result, SHOWN),
                                     began=number == first > 0)
             journal.add(number, record)
             records.append(record)

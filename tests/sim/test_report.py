@@ -10,7 +10,8 @@ from sim.report import BEGIN, END, Row, check_page, load, markdown, save, table,
 
 ROW = Row(case="one", command="python -m sim.results one", network="net", synthetic=True,
           weights=1234, hardware="8 lanes", around="latency 40", values=5000, wrong=0, shown=(),
-          cycles=1100, layer_cycles=1000, acs=4000, adders=16, port_bits=128,
+          cycles=1100, layer_cycles=1000, span=1050, spent={"idle": 1050}, dense=9000,
+          acs=4000, adders=16, weight_bits=8, port_bits=128,
           moved={"weights": [8_000, 0], "maps": [30_000, 40_000]}, on_chip_bits=81920,
           bits_besides_weights=8192, external_bytes=5_000_000, build_seconds=61.4,
           simulate_seconds=2.34, peak_mb=100.0, resumed_at=None, layers=[{"name": "a"}])
