@@ -92,6 +92,8 @@ DVS_MEMORY = ("--spike-lines", "4096", "4096")
 IMAGENET_MEMORY = ("--spill-residual", "--spike-lines", "6272", "6272")
 CIFAR = "cifar10-4-256"
 FASHION = Source(Path("hw/models/fashion"), "git checkout hw/models/fashion")
+DIGITS = Source(Path("hw/models/digits"), "git checkout hw/models/digits",
+                Path("quantize/checkpoints/digits.safetensors"))
 
 CASES: Mapping[str, Case] = MappingProxyType({case.name: case for case in (
     Case("fashion", (FASHION,), WIDE),
@@ -105,4 +107,20 @@ CASES: Mapping[str, Case] = MappingProxyType({case.name: case for case in (
     Case("stalls", (synthetic(CIFAR),), WIDE,
          (Surroundings(), Surroundings(latency=400), Surroundings(stalls=1),
           Surroundings(stalls=2, gaps=3), Surroundings(latency=1, stalls=4))),
+)})
+
+# 1,024 adders, with weights of 8 bits through 128.
+MIDDLE = ("--lanes", "128", "--banks", "4", "--port-bits", "128")
+
+
+def bench(name: str, source: Source, options: tuple[str, ...]) -> Case:
+    """A case of `python -m sim.bench`."""
+    return Case(name, (source,), options, tool="sim.bench")
+
+
+BENCH: Mapping[str, Case] = MappingProxyType({case.name: case for case in (
+    bench("digits", DIGITS, ()),
+    bench("fashion", FASHION, ("--lanes", "64", "--port-bits", "128")),
+    bench("w1", synthetic(CIFAR), MIDDLE),
+    bench("dvs", synthetic("dvs-2-256"), (*MIDDLE, *DVS_MEMORY)),
 )})
