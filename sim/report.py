@@ -153,16 +153,16 @@ def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(each)} |" for each in (heading, rule, *rows)]
 
 
-def check_page(page: Path) -> tuple[str, str]:
+def check_page(page: Path, begin: str = BEGIN) -> tuple[str, str]:
     """What is before and after the tables of `page`; ValueError if it has no markers."""
-    before, begin, rest = (page.read_text() if page.is_file() else "").partition(BEGIN)
+    before, found, rest = (page.read_text() if page.is_file() else "").partition(begin)
     _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{str(page)!r} must hold the lines {BEGIN!r} and {END!r}")
+    if not found or not end:
+        raise ValueError(f"{str(page)!r} must hold the lines {begin!r} and {END!r}")
     return before, after
 
 
-def write_tables(page: Path, rows: Sequence[Row]) -> None:
+def write_tables(page: Path, lines: Sequence[str], begin: str = BEGIN) -> None:
     """Replace what is between the markers of `page`; ValueError if it has none."""
-    before, after = check_page(page)
-    write_whole(page, "\n".join([before + BEGIN, "", *markdown(rows), "", END + after]))
+    before, after = check_page(page, begin)
+    write_whole(page, "\n".join([before + begin, "", *lines, "", END + after]))

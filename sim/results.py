@@ -124,7 +124,8 @@ def main(argv: list[str] | None = None) -> int:
             report.save(rows, arguments.docs / "results" / f"{name}.json")
             paths = [arguments.docs / "results" / f"{name}.json" for name in CASES]
             report.write_tables(arguments.docs / "results.md",
-                                report.load(path for path in paths if path.is_file()))
+                                report.markdown(report.load(
+                                    path for path in paths if path.is_file())))
     except (ValueError, ToolError, OSError) as error:
         return fail(error)
     return status

@@ -43,11 +43,11 @@ def test_numbers_are_to_the_right():
 def test_page(tmp_path):
     page = tmp_path / "results.md"
     page.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
-    write_tables(page, [ROW])
+    write_tables(page, markdown([ROW]))
     text = page.read_text()
     assert text.startswith(f"before\n\n{BEGIN}\n\n| command |") and "old" not in text
     assert text.endswith(f"|\n\n{END}\n\nafter\n")
-    write_tables(page, [ROW])
+    write_tables(page, markdown([ROW]))
     assert page.read_text() == text
 
 
