@@ -8,87 +8,26 @@ synthesizes the accelerator, and writes what came out to docs/bench/DATE-COMMIT.
 
 import argparse
 import datetime
-import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hw.compiler import Program
-from hw.core import TOP, adders, core_statistics
-from hw.model import Samples
 from hw.options import add_hardware_options
-from hw.report import SynthesisError, hierarchy, multipliers
+from hw.report import SynthesisError
 from sim import against, bench_page, scaling
 from sim.bench_page import Benchmark
-from sim.cases import BENCH, Case
-from sim.generation import generate
+from sim.cases import BENCH
 from sim.load import fail
-from sim.metrics import Result, Synthesis, check, layer_figures
+from sim.metrics import check
 from sim.report import check_page, write_tables
-from sim.results import compile_case, run_case
 from sim.run import SimulationError
 from sim.toolchain import ToolError
+from sim.workload import commit, measure
 
 DOCS = Path("docs")
-JOURNALS = Path("build/bench")
 BEGIN = "<!-- measured: python -m sim.bench -->"
 PAGE = "performance.md"   # takes the table of the last complete run
-
-
-def synthesize(verilog: str, mapped: bool) -> Synthesis:
-    """What yosys counts in the accelerator; SynthesisError if it fails.
-
-    mapped: to a 7 series device, which takes minutes, unless it has seen this text before
-    """
-    statistics = core_statistics(verilog, mapped)
-    counts = adders(statistics["rtl"]), multipliers(statistics["rtl"])
-    if "netlist" not in statistics:
-        return Synthesis(*counts)
-    usage = hierarchy(statistics["netlist"], TOP)[TOP]
-    return Synthesis(*counts, usage.lut, usage.ff, usage.ramb36, usage.dsp,
-                     statistics.get("seconds"))
-
-
-def predict(program: Program, case: Case) -> tuple[int | None, list[int | None]]:
-    """Cycles that the compiler predicts: of the inference, and of each layer."""
-    try:
-        from hw.cycles import predict_inference
-        from quantize.sources import source_maps
-    except ImportError:   # the cycle model is not there
-        return None, [None] * len(program.plan.layers)
-    from quantize.golden import GoldenModel
-
-    image = Samples.load(case.sources[0].directory).inputs[0]
-    predicted = predict_inference(program, source_maps(GoldenModel(program.model), image),
-                                  case.around[0].latency)
-    return predicted.cycles, [layer.cycles for layer in predicted.layers]
-
-
-def measure(case: Case, mapped: bool, resume: bool, journals: Path) -> Result:
-    """One case of one network.
-
-    Raises ValueError, SimulationError, ToolError and SynthesisError as its steps do.
-    """
-    config = compile_case(case)[0].hardware   # makes the network, if it is missing
-    program, verilog, generation = generate(case.sources[0], config)
-    row, = run_case(case, resume, journals, [program])
-    cycles, layers = predict(program, case)
-    print(f"{case.name}: synthesis", flush=True)
-    return Result(row, layer_figures(program, row, layers), synthesize(verilog, mapped),
-                  asdict(generation), cycles)
-
-
-def commit() -> str:
-    """Of the working tree, with a "+" if it was changed; "unknown" without git."""
-    try:
-        name, changes = (subprocess.run(["git", *words], capture_output=True, text=True,
-                                        check=True).stdout.strip()
-                         for words in (("rev-parse", "--short", "HEAD"),
-                                       ("status", "--porcelain", "--untracked-files=no")))
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return name + "+" * bool(changes)
 
 
 def given_options(arguments: argparse.Namespace) -> tuple[str, ...]:
@@ -125,13 +64,11 @@ def build_parser() -> argparse.ArgumentParser:
                         help="with --against: exit status 1 if it became worse (by more than "
                              "that); may be given several times")
     parser.add_argument("--resume", action="store_true",
-                        help="go on after what an interrupted run has finished")
+                        help="keep the cases that the result already has, of an interrupted run")
     parser.add_argument("--name", help="of the result (default: DATE-COMMIT, and the hardware "
                                        "options, if there are any)")
     parser.add_argument("--docs", type=Path, default=DOCS, metavar="DIR",
                         help=f"with {PAGE} and bench/ (default: %(default)s)")
-    parser.add_argument("--journals", type=Path, default=JOURNALS, metavar="DIR",
-                        help="records of finished layers (default: %(default)s)")
     add_hardware_options(parser)
     # What is not given leaves the hardware of the cases as it is.
     parser.set_defaults(**dict.fromkeys(_hardware_defaults()))
@@ -160,8 +97,10 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
         benchmark = replace(bench_page.load(path), command=command)
     wrong = []
     for name in names:
+        if arguments.resume and name in benchmark.figures():
+            continue
         case = replace(BENCH[name], options=BENCH[name].options + given)
-        result = measure(case, not arguments.no_synthesis, arguments.resume, arguments.journals)
+        result = measure(case, not arguments.no_synthesis)
         wrong += check(result) + [f"{name}: {result.row.wrong:,} mismatches"] * bool(
             result.row.wrong)
         benchmark = benchmark.with_result(result)

@@ -83,12 +83,11 @@ def figures_table(results: Sequence[Result]) -> list[str]:
     lines = right_aligned(("", *(each.row.case for each in results), *goals, *PEERS), rows)
     for each in results:
         kind = "synthetic" if each.row.synthetic else "trained"
-        lines += ["", f"{each.row.case}: {each.row.network}, {kind}; {each.row.hardware}; "
-                      f"{each.row.around}."]
-        if each.generation:
-            steps = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in
-                              each.generation.items() if seconds is not None)
-            lines[-1] += f" Generation: {steps}."
+        steps = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in each.generation.items()
+                          if seconds is not None)
+        lines.append("")
+        lines.append(f"{each.row.case}: {each.row.network}, {kind}; {each.row.hardware}; "
+                     f"{each.row.around}. Generation: {steps}.")
     return [*lines, *(line for note in NOTES for line in ("", note))]
 
 

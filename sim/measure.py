@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One inference, layer by layer: simulated, compared, recorded, resumed after interruptions."""
 
+import os
 import resource
 import time
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ class Measurement:
     moved:    bytes by port, as counted; of the last part only, if it was interrupted
     first:    number of the layer with which the last part began
     seconds:  of the simulation and comparison, of the last part
+    simulator_seconds: of processor time that the simulator took for it
     peak_mb:  most memory that this process has had in use, of all inferences so far
     """
 
@@ -48,6 +50,7 @@ class Measurement:
     predicted: tuple[PortTraffic, ...]
     first: int
     seconds: float
+    simulator_seconds: float
     peak_mb: float
 
     @property
@@ -85,7 +88,7 @@ def measure(simulator: Simulator, image: np.ndarray, around: dict[str, Any], dir
               flush=True)
     else:
         journal.clear()
-    start = time.perf_counter()
+    start, before = time.perf_counter(), os.times()
     golden = GoldenModel(program.model).results(image)
     running, preload = program, None
     if first:
@@ -107,7 +110,10 @@ def measure(simulator: Simulator, image: np.ndarray, around: dict[str, Any], dir
                                   residual_seen=None))
             logits = result.logits
         inference = run.finish(layers)[0]
-    return _judge(records, first, inference, logits, time.perf_counter() - start, program)
+    seconds, after = time.perf_counter() - start, os.times()
+    used = (after.children_user - before.children_user
+            + after.children_system - before.children_system)
+    return _judge(records, first, inference, logits, seconds, used, program)
 
 
 def _tell(bar: tqdm, record: LayerRecord) -> None:
@@ -118,13 +124,13 @@ def _tell(bar: tqdm, record: LayerRecord) -> None:
 
 
 def _judge(records: Sequence[LayerRecord], first: int, inference: Any, logits: np.ndarray,
-           seconds: float, program: Program) -> Measurement:
+           seconds: float, simulator_seconds: float, program: Program) -> Measurement:
     end = compare_outputs(inference, logits, SHOWN)
     shown = [line for record in records for line in record.shown] + end.lines(SHOWN)[1:]
     return Measurement(
         layers=tuple(records), values=sum(record.values for record in records) + end.values,
         wrong=sum(record.wrong for record in records) + end.total + len(end.faults),
         shown=tuple(shown), cycles=None if first else inference.cycles, span=inference.span,
-        moved=inference.traffic,
-        predicted=tuple(traffic(program)), first=first, seconds=seconds,
+        moved=inference.traffic, predicted=tuple(traffic(program)), first=first, seconds=seconds,
+        simulator_seconds=simulator_seconds,
         peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -215,6 +215,9 @@ METRICS: tuple[Metric, ...] = (
            "less"),
     Metric("build_seconds", "s, building the simulator", lambda r: r.row.build_seconds, "{:.0f}",
            "less"),
+    Metric("simulator_speed", "simulated cycles / s of processor time",
+           lambda r: (r.row.span / r.row.simulator_seconds) if r.row.simulator_seconds else None,
+           better="more"),
     Metric("simulation_seconds", "s, simulating and comparing", lambda r: r.row.simulate_seconds,
            "{:.1f}", "less"),
 )

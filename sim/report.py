@@ -29,6 +29,7 @@ class Row:
     port_bits: of each memory port
     moved:   bytes [read, written] by memory port, as predicted and (unless resumed) counted
     external_bytes: of the memory behind the ports
+    simulator_seconds: processor time of the simulator alone
     build_seconds:  Verilog, translation and compilation, when the simulator was built
     """
 
@@ -61,6 +62,7 @@ class Row:
     spent: dict[str, int] = field(default_factory=dict)
     dense: int = 0
     weight_bits: int = 8
+    simulator_seconds: float = 0.0
 
 
 def row(case: Case, network: str, program: Program, around: Surroundings, mapped: MemoryMap,
@@ -80,7 +82,8 @@ def row(case: Case, network: str, program: Program, around: Surroundings, mapped
         moved={each.port: [each.read, each.written] for each in measured.predicted},
         on_chip_bits=mapped.on_chip_bits, bits_besides_weights=mapped.bits_besides_weights,
         external_bytes=sum(region.size for region in mapped.regions),
-        build_seconds=build_seconds, simulate_seconds=measured.seconds, peak_mb=measured.peak_mb,
+        build_seconds=build_seconds, simulate_seconds=measured.seconds,
+        simulator_seconds=measured.simulator_seconds, peak_mb=measured.peak_mb,
         resumed_at=layers[measured.first].name if measured.first else None,
         layers=[asdict(layer) for layer in layers])
 
