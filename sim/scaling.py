@@ -9,7 +9,7 @@ hardware or network change; docs/bench/scaling.md has the table, scaling.svg the
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -102,20 +102,20 @@ def measure_point(curve: str, case: Case, mapped: bool) -> tuple[Point, list[str
 
 
 def save(points: Sequence[Point], docs: Path) -> None:
-    """Write JSON, Markdown and plots, sorted as `CURVES` is."""
-    order = [(curve, case.name) for curve, cases in CURVES.items() for case in cases]
-    points = sorted((point for point in points if (point.curve, point.case) in order),
-                    key=lambda point: order.index((point.curve, point.case)))
+    """Write JSON and Markdown."""
     folder = docs / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     values = [{name: getattr(point, name) for name in Point.__dataclass_fields__}
               for point in points]
     write_whole(folder / "scaling.json", json.dumps({"points": values}, indent=1) + "\n")
     write_whole(folder / "scaling.md", "\n".join(page(points)) + "\n")
-    curves = {curve: [point.figures for point in points if point.curve == curve]
-              for curve in CURVES}
-    scaling_plot.draw({name: found for name, found in curves.items() if found},
-                      folder / "scaling.svg")
+
+
+def in_order(points: Iterable[Point]) -> list[Point]:
+    """The points sorted as `CURVES` is, without those that are of no curve any more."""
+    order = [(curve, case.name) for curve, cases in CURVES.items() for case in cases]
+    return sorted((point for point in points if (point.curve, point.case) in order),
+                  key=lambda point: order.index((point.curve, point.case)))
 
 
 def page(points: Sequence[Point]) -> list[str]:
@@ -172,9 +172,14 @@ def run(arguments: argparse.Namespace) -> int:
         point, wrong = measure_point(curve, case, not arguments.no_synthesis)
         complaints += wrong
         points[curve, case.name] = point
-        save(list(points.values()), arguments.docs)
-    save(list(points.values()), arguments.docs)
-    print("\n".join(page(list(points.values()))))
+        save(in_order(points.values()), arguments.docs)
+    measured = in_order(points.values())
+    save(measured, arguments.docs)
+    curves = {curve: [point.figures for point in measured if point.curve == curve]
+              for curve in CURVES}
+    scaling_plot.draw({name: found for name, found in curves.items() if found},
+                      arguments.docs / "bench" / "scaling.svg")
+    print("\n".join(page(measured)))
     for sentence in complaints:
         print(f"error: {sentence}", file=sys.stderr)
     return int(bool(complaints))

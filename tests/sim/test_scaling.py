@@ -8,7 +8,7 @@ import pytest
 
 from hw.model import Samples
 from hw.options import hardware
-from sim import scaling
+from sim import scaling, scaling_plot
 from sim.benches.models import SMALL, random_inputs, random_model
 from sim.cases import Source, bench
 from sim.scaling import CURVES, adders, main, read_points
@@ -50,8 +50,9 @@ def test_points(docs, capsys):
     assert "<svg" in (docs / "bench" / "scaling.svg").read_text()
 
 
-def test_finished_points_are_kept(docs, capsys):
+def test_finished_points_are_kept(docs, monkeypatch):
     docs, asked = docs
+    monkeypatch.setattr(scaling_plot, "draw", lambda curves, path: None)
     assert run(docs, "first", "--most", "16", "--no-synthesis") == 0
     assert asked == [("net 8x1", False)]
     assert run(docs, "first", "--no-synthesis") == 0
@@ -69,6 +70,7 @@ def test_finished_points_are_kept(docs, capsys):
 
 def test_what_is_wrong_is_status_1(docs, capsys, monkeypatch):
     docs, _ = docs
+    monkeypatch.setattr(scaling_plot, "draw", lambda curves, path: None)
     monkeypatch.setattr(scaling, "check", lambda found: [f"{found.row.case}: wrong"])
     assert run(docs, "networks") == 1
     assert capsys.readouterr().err == "error: net 8x1: wrong\n"
