@@ -7,6 +7,7 @@ hardware or network change; docs/bench/scaling.md has the table, scaling.svg the
 """
 
 import argparse
+import importlib.util
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -154,6 +155,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is missing; exit status 0, or 1 if something is wrong.  Raises as its steps."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("scaling needs matplotlib, which `pip install -e .[test]` brings")
     unknown = [name for name in arguments.curves if name not in CURVES]
     if unknown:
         raise ValueError(f"CURVE must be one of {', '.join(CURVES)}, not {unknown[0]!r}")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Curves: points are kept, measured anew when hardware or network change, tabulated and drawn."""
 
+import importlib.util
 import json
 
 import numpy as np
@@ -76,11 +77,15 @@ def test_what_is_wrong_is_status_1(docs, capsys, monkeypatch):
     assert capsys.readouterr().err == "error: net 8x1: wrong\n"
 
 
-def test_bad_input(docs, capsys):
+def test_bad_input(docs, capsys, monkeypatch):
     docs, asked = docs
     assert run(docs, "none") == 2
     assert capsys.readouterr().err == (
         "error: CURVE must be one of first, networks, not 'none'\n")
+    with monkeypatch.context() as without:
+        without.setattr(importlib.util, "find_spec", lambda name: None)
+        assert run(docs) == 2
+    assert "scaling needs matplotlib, which `pip install" in capsys.readouterr().err
     (docs / "bench").mkdir()
     (docs / "bench" / "scaling.json").write_text(json.dumps([]))
     assert run(docs) == 2 and not asked
