@@ -8,6 +8,7 @@ from amaranth import Cat, Module, Mux, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.activity import ActivityProbe, ActivityTrace
 from hw.attention import Attention
 from hw.axi import ADDRESS_BITS, ReadPort
 from hw.config import HardwareConfig
@@ -63,7 +64,8 @@ class Accelerator(wiring.Component):
     Ports:
       `i`  raw samples, in the order y, x, timestep (events only), channel
       `o`  `hw.readout.OUTPUT`: logits, then ac, cycles, saturations of every layer
-      `trace_spikes`, `trace_residual`  every result of every layer, if `trace`
+      `trace_spikes`, `trace_residual`  every result of every layer, if `trace`, and
+      `trace_activity`  what each cycle is spent on
       with streamed weights: `weights` (AXI4 read master), `weights_address` of the image in memory,
       `enable` (the image is there), `bad_image` (it is not one)
       with a spilled residual stream: `residual` (AXI4 master), `residual_address` of its place
@@ -84,7 +86,8 @@ class Accelerator(wiring.Component):
           | ({"maps": Out(DataPort(hardware.port_bits)), "maps_address": In(ADDRESS_BITS)}
              if hardware.spills_maps else {})
           | ({"trace_spikes": Out(SpikeTrace(hardware)),
-              "trace_residual": Out(ResidualTrace(hardware))} if trace else {}))
+              "trace_residual": Out(ResidualTrace(hardware)),
+              "trace_activity": Out(ActivityTrace(hardware))} if trace else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -177,6 +180,17 @@ class Accelerator(wiring.Component):
         m.d.comb += sequencer.hold.eq(Cat(busy).any())
         if self._trace:
             self._connect_traces(m, ins, finish, attention)
+            m.submodules.activity = activity = ActivityProbe(hardware)
+            wiring.connect(m, activity.o, wiring.flipped(self.trace_activity))
+            m.d.comb += [
+                activity.start.eq(Cat(start[op.value] for op in (Op.CONV, Op.ATTENTION,
+                                                                 Op.PLANES)).any()),
+                activity.ends.eq(sequencer.done & (ins.op == Op.PLANES)),
+                activity.clear.eq(sequencer.clear), activity.acs.eq(attention.acs),
+                activity.events.eq(dispatch.o.payload.count),
+                activity.waits.eq(gather.tile.ready & ~gather.tile.valid
+                                  if hardware.streamed else 0),
+            ]
         return m
 
     def _connect_traces(self, m, ins, finish, attention):

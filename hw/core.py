@@ -2,9 +2,12 @@
 """What the accelerator alone takes of a 7 series device, without a board: `python -m hw.core`."""
 
 import argparse
+import re
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hw.build import CACHE
 from hw.compiler import compile_model
@@ -14,6 +17,31 @@ from hw.options import add_hardware_options, describe, hardware
 from hw.report import SynthesisError, hierarchy, hierarchy_table, multipliers, synthesize
 
 TOP = "accelerator"
+LANE = re.compile(r"\.lanes\.lane\d+$")
+
+
+def core_statistics(verilog: str, mapped: bool = True, cache: Path = CACHE) -> dict[str, Any]:
+    """`hw.report.synthesize` of the text of an accelerator; SynthesisError as there."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{TOP}.v"
+        path.write_text(verilog)
+        return synthesize(path, TOP, cache, mapped)
+
+
+def adders(rtl: Mapping[str, Any], top: str = TOP) -> int:
+    """Adders in the lanes, counted in the hierarchy of modules as written: what the lanes can add
+    in a cycle, as each adder of a tree takes one weight more, and the accumulator the sum of all.
+    """
+    modules = {name.removeprefix("\\"): module["num_cells_by_type"]
+               for name, module in rtl["modules"].items()}
+
+    def count(name: str) -> int:
+        cells = modules[name]
+        own = int(cells.get("$add", 0)) if LANE.search(name) else 0
+        return own + sum(int(number) * count(child) for kind, number in cells.items()
+                         if (child := kind.removeprefix("\\")) in modules)
+
+    return count(top)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,15 +65,13 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(describe(model, program.hardware), flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        verilog = Path(folder) / "accelerator.v"
-        verilog.write_text(accelerator_verilog(program))
-        try:
-            statistics = synthesize(verilog, TOP, CACHE)
-        except SynthesisError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
+    try:
+        statistics = core_statistics(accelerator_verilog(program))
+    except SynthesisError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     print(hierarchy_table(hierarchy(statistics["netlist"], TOP)))
+    print(f"adders in the lanes: {adders(statistics['rtl']):,}")
     print(f"cells that multiply or divide: {multipliers(statistics['rtl'])}")
     return 0
 

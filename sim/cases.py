@@ -19,11 +19,13 @@ SYNTHETIC = Path("build/synthetic")
 class Source:
     """A model directory.
 
+    checkpoint: that it was quantized from, where there is one
     make: arguments of `quantize.synthesize` that write it, or a command to say to the user
     """
 
     directory: Path
     make: tuple[str, ...] | str
+    checkpoint: Path | None = None
 
     @property
     def name(self) -> str:
@@ -54,12 +56,14 @@ class Case:
 
     options: words of the hardware options (`hw.options`)
     around:  each model runs once in each of these surroundings
+    tool:    the module that runs it
     """
 
     name: str
     sources: tuple[Source, ...]
     options: tuple[str, ...]
     around: tuple[Surroundings, ...] = (Surroundings(),)
+    tool: str = "sim.results"
 
     def hardware_options(self) -> argparse.Namespace:
         """The options, parsed."""
@@ -69,13 +73,14 @@ class Case:
 
     @property
     def command(self) -> str:
-        return f"python -m sim.results {self.name}"
+        return f"python -m {self.tool} {self.name}"
 
 
 def synthetic(network: str, classifier: Classifier = Classifier.AVGPOOL_FC) -> Source:
     """A network of a published size with random weights."""
     if classifier is Classifier.AVGPOOL_FC:
-        return Source(SYNTHETIC / network, (network,))
+        directory = SYNTHETIC / network
+        return Source(directory, (network,), directory.with_name(f"{network}.safetensors"))
     directory = SYNTHETIC / f"{network}-{classifier.value}"
     return Source(directory, (network, "--classifier", classifier.value, "--out", str(directory)))
 
@@ -87,6 +92,8 @@ DVS_MEMORY = ("--spike-lines", "4096", "4096")
 IMAGENET_MEMORY = ("--spill-residual", "--spike-lines", "6272", "6272")
 CIFAR = "cifar10-4-256"
 FASHION = Source(Path("hw/models/fashion"), "git checkout hw/models/fashion")
+DIGITS = Source(Path("hw/models/digits"), "git checkout hw/models/digits",
+                Path("quantize/checkpoints/digits.safetensors"))
 
 CASES: Mapping[str, Case] = MappingProxyType({case.name: case for case in (
     Case("fashion", (FASHION,), WIDE),
@@ -100,4 +107,20 @@ CASES: Mapping[str, Case] = MappingProxyType({case.name: case for case in (
     Case("stalls", (synthetic(CIFAR),), WIDE,
          (Surroundings(), Surroundings(latency=400), Surroundings(stalls=1),
           Surroundings(stalls=2, gaps=3), Surroundings(latency=1, stalls=4))),
+)})
+
+# 1,024 adders, with weights of 8 bits through 128.
+MIDDLE = ("--lanes", "128", "--banks", "4", "--port-bits", "128")
+
+
+def bench(name: str, source: Source, options: tuple[str, ...]) -> Case:
+    """A case of `python -m sim.bench`."""
+    return Case(name, (source,), options, tool="sim.bench")
+
+
+BENCH: Mapping[str, Case] = MappingProxyType({case.name: case for case in (
+    bench("digits", DIGITS, ()),
+    bench("fashion", FASHION, ("--lanes", "64", "--port-bits", "128")),
+    bench("w1", synthetic(CIFAR), MIDDLE),
+    bench("dvs", synthetic("dvs-2-256"), (*MIDDLE, *DVS_MEMORY)),
 )})

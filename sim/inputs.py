@@ -47,7 +47,7 @@ def prepare(program: Any, inputs: np.ndarray, directory: Path) -> list[str]:
         (directory / "weights").write_bytes(program.stream)
     words = len(inputs) * (network.num_classes + 3 * len(network.layers()))
     names = [f"+{name}={directory / name}"
-             for name in ("inputs", "spikes", "residual", "outputs", "layers")]
+             for name in ("inputs", "spikes", "residual", "outputs", "layers", "activity")]
     return [*names, f"+weights={directory / 'weights'}", f"+traffic={directory / 'traffic'}",
             f"+weights_bytes={len(program.stream)}", f"+residual_bytes={program.residual_bytes}",
             f"+maps_bytes={program.map_bytes}",

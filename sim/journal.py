@@ -8,7 +8,9 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from sim.activity import NOTHING, Spent
 from sim.build import write_whole
 from sim.compare import Comparison
 from sim.trace import LayerRun
@@ -21,8 +23,13 @@ SHOWN = 4   # mismatches and faults that a record keeps in words
 class LayerRecord:
     """The comparison of one layer.
 
+    acs, cycles, saturations: the RTL's counters
+    useful, dense, density: additions that the golden model counts, those of an input of ones, and
+            the share of ones in the input
     wrong:  how many values differ, and faults
     shown:  the first of them in words
+    spent:  the cycles by what they were spent on
+    events: that the lanes took; none of the attention's
     began:  the run began with this layer, so that its cycles include the fetch of the program
     """
 
@@ -33,12 +40,19 @@ class LayerRecord:
     acs: int
     cycles: int
     saturations: int
+    useful: int = 0
+    dense: int = 0
+    density: float = 0.0
+    spent: Spent = NOTHING
+    events: int = 0
     began: bool = False
 
     @classmethod
-    def of(cls, run: LayerRun, comparison: Comparison, began: bool) -> "LayerRecord":
+    def of(cls, run: LayerRun, result: Any, comparison: Comparison, began: bool) -> "LayerRecord":
+        """What the RTL did, what the golden `LayerResult` counts, and how they compare."""
         return cls(run.layer.name, comparison.values, comparison.total + len(comparison.faults),
-                   tuple(comparison.lines(SHOWN)[1:]), run.acs, run.cycles, run.saturations, began)
+                   tuple(comparison.lines(SHOWN)[1:]), run.acs, run.cycles, run.saturations,
+                   result.acs, result.dense, result.input_density, run.spent, run.events, began)
 
 
 class Journal:
@@ -62,7 +76,8 @@ class Journal:
             if not path.is_file():
                 break
             values = json.loads(path.read_text())
-            records.append(LayerRecord(**values | {"shown": tuple(values["shown"])}))
+            records.append(LayerRecord(**values | {"shown": tuple(values["shown"]),
+                                                   "spent": Spent(**values["spent"])}))
         return records
 
     def clear(self) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One inference, layer by layer: simulated, compared, recorded, resumed after interruptions."""
 
+import os
 import resource
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from hw.compiler import Program
 from hw.memory_map import PortTraffic, traffic
 from quantize.golden import GoldenModel
+from sim.activity import Span
 from sim.build import content_hash
 from sim.compare import compare_layer, compare_outputs
 from sim.journal import SHOWN, Journal, LayerRecord
@@ -30,9 +32,11 @@ class Measurement:
     values, wrong, shown: of the whole comparison, logits and bytes moved included
     cycles:   of the whole inference, its input included; None if it was interrupted: the cycles of
               its layers say less
+    span:     of the whole inference; of 0 cycles if it was interrupted
     moved:    bytes by port, as counted; of the last part only, if it was interrupted
     first:    number of the layer with which the last part began
     seconds:  of the simulation and comparison, of the last part
+    simulator_seconds: of processor time that the simulator took for it
     peak_mb:  most memory that this process has had in use, of all inferences so far
     """
 
@@ -41,10 +45,12 @@ class Measurement:
     wrong: int
     shown: tuple[str, ...]
     cycles: int | None
+    span: Span
     moved: tuple[PortTraffic, ...]
     predicted: tuple[PortTraffic, ...]
     first: int
     seconds: float
+    simulator_seconds: float
     peak_mb: float
 
     @property
@@ -82,7 +88,7 @@ def measure(simulator: Simulator, image: np.ndarray, around: dict[str, Any], dir
               flush=True)
     else:
         journal.clear()
-    start = time.perf_counter()
+    start, before = time.perf_counter(), os.times()
     golden = GoldenModel(program.model).results(image)
     running, preload = program, None
     if first:
@@ -95,7 +101,7 @@ def measure(simulator: Simulator, image: np.ndarray, around: dict[str, Any], dir
     with (simulator.of(running).start(image[None], preload=preload, **around) as run,
           tqdm(total=len(names), initial=first, desc=label, unit="layer", disable=None) as bar):
         for number, (result, layer) in enumerate(zip(golden, run.layers(), strict=True), first):
-            record = LayerRecord.of(layer, compare_layer(layer, result, SHOWN),
+            record = LayerRecord.of(layer, result, compare_layer(layer, result, SHOWN),
                                     began=number == first > 0)
             journal.add(number, record)
             records.append(record)
@@ -104,7 +110,10 @@ def measure(simulator: Simulator, image: np.ndarray, around: dict[str, Any], dir
                                   residual_seen=None))
             logits = result.logits
         inference = run.finish(layers)[0]
-    return _judge(records, first, inference, logits, time.perf_counter() - start, program)
+    seconds, after = time.perf_counter() - start, os.times()
+    used = (after.children_user - before.children_user
+            + after.children_system - before.children_system)
+    return _judge(records, first, inference, logits, seconds, used, program)
 
 
 def _tell(bar: tqdm, record: LayerRecord) -> None:
@@ -115,12 +124,13 @@ def _tell(bar: tqdm, record: LayerRecord) -> None:
 
 
 def _judge(records: Sequence[LayerRecord], first: int, inference: Any, logits: np.ndarray,
-           seconds: float, program: Program) -> Measurement:
+           seconds: float, simulator_seconds: float, program: Program) -> Measurement:
     end = compare_outputs(inference, logits, SHOWN)
     shown = [line for record in records for line in record.shown] + end.lines(SHOWN)[1:]
     return Measurement(
         layers=tuple(records), values=sum(record.values for record in records) + end.values,
         wrong=sum(record.wrong for record in records) + end.total + len(end.faults),
-        shown=tuple(shown), cycles=None if first else inference.cycles, moved=inference.traffic,
-        predicted=tuple(traffic(program)), first=first, seconds=seconds,
+        shown=tuple(shown), cycles=None if first else inference.cycles, span=inference.span,
+        moved=inference.traffic, predicted=tuple(traffic(program)), first=first, seconds=seconds,
+        simulator_seconds=simulator_seconds,
         peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -3,12 +3,13 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from hw.compiler import Program
 from hw.memory_map import MemoryMap
 from hw.options import describe, weight_count
+from quantize.models import dense_operations
 from sim.build import write_whole
 from sim.cases import Case, Surroundings
 from sim.measure import Measurement
@@ -21,10 +22,14 @@ class Row:
     """One inference of one network; everything but `around` depends on network and hardware.
 
     cycles:  of the inference, input included; None where it was interrupted and resumed
+    span:    cycles from the first sample to the last output word; 0 where it was resumed
+    spent:   the same by what they were spent on, `sim.activity.Spent`
+    dense:   operations without any sparsity, T times the encoder, attention as Q K^T V
     adders:  lanes x events that a lane adds per cycle
     port_bits: of each memory port
     moved:   bytes [read, written] by memory port, as predicted and (unless resumed) counted
     external_bytes: of the memory behind the ports
+    simulator_seconds: processor time of the simulator alone
     build_seconds:  Verilog, translation and compilation, when the simulator was built
     """
 
@@ -52,6 +57,12 @@ class Row:
     peak_mb: float
     resumed_at: str | None
     layers: list[dict]
+    # What earlier versions did not note.
+    span: int = 0
+    spent: dict[str, int] = field(default_factory=dict)
+    dense: int = 0
+    weight_bits: int = 8
+    simulator_seconds: float = 0.0
 
 
 def row(case: Case, network: str, program: Program, around: Surroundings, mapped: MemoryMap,
@@ -64,12 +75,15 @@ def row(case: Case, network: str, program: Program, around: Surroundings, mapped
         hardware=describe(program.model, program.hardware), around=str(around),
         values=measured.values, wrong=measured.wrong, shown=measured.shown,
         cycles=measured.cycles, layer_cycles=sum(layer.cycles for layer in layers),
+        span=measured.span.cycles, spent=asdict(measured.span.spent),
+        dense=dense_operations(program.model.network, key_value_first=False),
         acs=measured.acs, adders=geometry.lanes * geometry.slots,
-        port_bits=program.hardware.port_bits,
+        weight_bits=program.model.weight_bits, port_bits=program.hardware.port_bits,
         moved={each.port: [each.read, each.written] for each in measured.predicted},
         on_chip_bits=mapped.on_chip_bits, bits_besides_weights=mapped.bits_besides_weights,
         external_bytes=sum(region.size for region in mapped.regions),
-        build_seconds=build_seconds, simulate_seconds=measured.seconds, peak_mb=measured.peak_mb,
+        build_seconds=build_seconds, simulate_seconds=measured.seconds,
+        simulator_seconds=measured.simulator_seconds, peak_mb=measured.peak_mb,
         resumed_at=layers[measured.first].name if measured.first else None,
         layers=[asdict(layer) for layer in layers])
 
@@ -142,16 +156,16 @@ def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(each)} |" for each in (heading, rule, *rows)]
 
 
-def check_page(page: Path) -> tuple[str, str]:
+def check_page(page: Path, begin: str = BEGIN) -> tuple[str, str]:
     """What is before and after the tables of `page`; ValueError if it has no markers."""
-    before, begin, rest = (page.read_text() if page.is_file() else "").partition(BEGIN)
+    before, found, rest = (page.read_text() if page.is_file() else "").partition(begin)
     _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{str(page)!r} must hold the lines {BEGIN!r} and {END!r}")
+    if not found or not end:
+        raise ValueError(f"{str(page)!r} must hold the lines {begin!r} and {END!r}")
     return before, after
 
 
-def write_tables(page: Path, rows: Sequence[Row]) -> None:
+def write_tables(page: Path, lines: Sequence[str], begin: str = BEGIN) -> None:
     """Replace what is between the markers of `page`; ValueError if it has none."""
-    before, after = check_page(page)
-    write_whole(page, "\n".join([before + BEGIN, "", *markdown(rows), "", END + after]))
+    before, after = check_page(page, begin)
+    write_whole(page, "\n".join([before + begin, "", *lines, "", END + after]))

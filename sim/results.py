@@ -7,6 +7,7 @@ synthetic networks are made first.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hw.compiler import Program, compile_model
@@ -54,13 +55,16 @@ def compile_case(case: Case) -> list[Program]:
     return [compile_model(model, config) for model in models]
 
 
-def run_case(case: Case, resume: bool, journals: Path = JOURNALS) -> list[report.Row]:
+def run_case(case: Case, resume: bool, journals: Path = JOURNALS,
+             programs: Sequence[Program] = ()) -> list[report.Row]:
     """Measure a case: one simulator, each network in each of the surroundings.
+
+    programs: of `compile_case`, if they are there already
 
     Raises ValueError for networks that are missing or do not fit, SimulationError if the RTL hangs,
     ToolError if the simulator cannot be built.
     """
-    programs = compile_case(case)
+    programs = programs or compile_case(case)
     mapped = [memory_map(program) for program in programs]
     print(f"{case.name}: {describe(programs[0].model, programs[0].hardware)}")
     print("\n".join(mapped[0].lines()), flush=True)
@@ -120,7 +124,8 @@ def main(argv: list[str] | None = None) -> int:
             report.save(rows, arguments.docs / "results" / f"{name}.json")
             paths = [arguments.docs / "results" / f"{name}.json" for name in CASES]
             report.write_tables(arguments.docs / "results.md",
-                                report.load(path for path in paths if path.is_file()))
+                                report.markdown(report.load(
+                                    path for path in paths if path.is_file())))
     except (ValueError, ToolError, OSError) as error:
         return fail(error)
     return status

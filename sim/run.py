@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hw.memory_map import traffic
+from sim.activity import read_spans
 from sim.build import CACHE, build, write_whole
 from sim.design import accelerator_design
 from sim.inputs import check_inputs, prepare
@@ -214,7 +215,7 @@ class Run:
                 ended = self._process.poll() is not None   # before the last look into the file
                 *lines, rest = (rest + file.read()).split("\n")
                 for line in lines:
-                    yield Report(*map(int, line.split()))
+                    yield Report.parse(line)
                 if ended:
                     return
                 if not lines:
@@ -234,9 +235,9 @@ class Run:
         outputs, moved = self._outputs(), [()] * self.count
         if self.program.hardware.streamed:
             moved = read_traffic(self._directory / "traffic", self.program.hardware.port_bits)
-        predicted = traffic(self.program)
+        predicted, spans = traffic(self.program), read_spans(self._directory / "activity")
         return [assemble(self.program, layers[n * size:(n + 1) * size], outputs, n, seconds,
-                         moved[n], predicted) for n in range(self.count)]
+                         moved[n], predicted, spans[n]) for n in range(self.count)]
 
     def _outputs(self) -> Outputs:
         try:

@@ -12,7 +12,10 @@
 //   +outputs=FILE   output words: inference last data cycle; then one line
 //                   "end" stalled cycles samples outputs
 //   +layers=FILE    one line when a layer is done: inference layer acs cycles saturations, then how
-//                   many lines of spikes and of residual there are by then
+//                   many lines of spikes and of residual there are by then, then its cycles that
+//                   were idle, compute, weight wait, fill and drain, then its events
+//   +activity=FILE  one line when an inference is done: cycle of its first sample and of its last
+//                   output word, then its cycles by the same four
 //   +gaps=SEED      not 0: pseudo-random pauses at the input and at the output
 //   +watchdog=N     cycles without any transfer or trace word after which the run is given up
 //   +waves=FILE     where compiled with --trace
@@ -54,6 +57,9 @@ module testbench #(
   wire [4:0] spikes_timestep, residual_timestep;
   wire [4*SPIKE_BITS-1:0] spikes_data;
   wire [RESIDUAL_BITS-1:0] residual_data;
+  wire [1:0] activity;         // hw.activity.Activity
+  wire activity_clear;
+  wire [15:0] activity_events; // wide enough for any number of slots
 
 `ifdef WEIGHT_PORT
   wire [44:0] weights_ar;
@@ -147,11 +153,17 @@ module testbench #(
     .trace_spikes__word(spikes_word), .trace_spikes__data(spikes_data),
     .trace_residual__valid(residual_valid), .trace_residual__layer(residual_layer),
     .trace_residual__position(residual_position), .trace_residual__timestep(residual_timestep),
-    .trace_residual__word(residual_word), .trace_residual__data(residual_data)
+    .trace_residual__word(residual_word), .trace_residual__data(residual_data),
+    .trace_activity__kind(activity), .trace_activity__clear(activity_clear),
+    .trace_activity__events(activity_events)
   );
 
-  string inputs_name, spikes_name, residual_name, outputs_name, layers_name, waves_name;
-  int inputs_file, spikes_file, residual_file, outputs_file, layers_file;
+  string inputs_name, spikes_name, residual_name, outputs_name, layers_name, activity_name;
+  string waves_name;
+  int inputs_file, spikes_file, residual_file, outputs_file, layers_file, activity_file;
+  // Cycles by activity: of the layer, and of the inference from its first sample on.
+  longint unsigned spent[4], spent_in_all[4], events = 0, first_sample = 0;
+  logic begun = 0;
   longint unsigned spike_lines = 0, residual_lines = 0;
   longint unsigned samples = 0, words = 0, watchdog = 200000;
   longint unsigned cycle = 0, sent = 0, received = 0, idle = 0;
@@ -166,6 +178,7 @@ module testbench #(
     void'($value$plusargs("residual=%s", residual_name));
     void'($value$plusargs("outputs=%s", outputs_name));
     void'($value$plusargs("layers=%s", layers_name));
+    void'($value$plusargs("activity=%s", activity_name));
     void'($value$plusargs("samples=%d", samples));
     void'($value$plusargs("words=%d", words));
     void'($value$plusargs("watchdog=%d", watchdog));
@@ -200,6 +213,11 @@ module testbench #(
     residual_file = $fopen(residual_name, "w");
     outputs_file = $fopen(outputs_name, "w");
     layers_file = $fopen(layers_name, "w");
+    activity_file = $fopen(activity_name, "w");
+    for (int n = 0; n < 4; n++) begin
+      spent[n] = 0;
+      spent_in_all[n] = 0;
+    end
     if ($value$plusargs("waves=%s", waves_name)) begin
       $dumpfile(waves_name);
       $dumpvars(0, testbench);
@@ -272,16 +290,32 @@ module testbench #(
       if (dut.readout.report) begin
         $fflush(spikes_file);
         $fflush(residual_file);
-        $fwrite(layers_file, "%0d %0d %0d %0d %0d %0d %0d\n", inference, spikes_layer,
-                dut.readout.acs, dut.readout.cycles, dut.readout.saturations, spike_lines,
-                residual_lines);
+        $fwrite(layers_file, "%0d %0d %0d %0d %0d %0d %0d %0d %0d %0d %0d %0d\n", inference,
+                spikes_layer, dut.readout.acs, dut.readout.cycles, dut.readout.saturations,
+                spike_lines, residual_lines, spent[0], spent[1], spent[2], spent[3], events);
         $fflush(layers_file);
       end
+      // The cycle between two layers is in no layer's counter.
+      spent[activity] = spent[activity] + 1;
+      events = events + 64'(activity_events);
+      if (activity_clear) begin
+        for (int n = 0; n < 4; n++) spent[n] = 0;
+        events = 0;
+      end
+      if (i_fire && !begun) begin
+        begun = 1;
+        first_sample = cycle;
+      end
+      if (begun) spent_in_all[activity] = spent_in_all[activity] + 1;
       if (o_fire) begin
         $fwrite(outputs_file, "%h %h %h %h\n", inference, o_payload[64], o_payload[63:0], cycle);
         received <= received + 1;
         if (o_payload[64]) begin
           inference <= inference + 1;
+          $fwrite(activity_file, "%0d %0d %0d %0d %0d %0d\n", first_sample, cycle,
+                  spent_in_all[0], spent_in_all[1], spent_in_all[2], spent_in_all[3]);
+          begun = 0;
+          for (int n = 0; n < 4; n++) spent_in_all[n] = 0;
 `ifdef WEIGHT_PORT
           $fwrite(traffic_file, "weights %0d %0d 0 0\n", weights.beats_read, weights.bursts_read);
 `endif
@@ -309,6 +343,7 @@ module testbench #(
         $fclose(spikes_file);
         $fclose(residual_file);
         $fclose(layers_file);
+        $fclose(activity_file);
         stalled <= linger != linger_end;
         done <= 1;
         if ($test$plusargs("finish")) $finish;

@@ -10,6 +10,7 @@ import numpy as np
 
 from hw.memory_map import PortTraffic
 from hw.network import Layer, NetworkConfig, Output
+from sim.activity import NO_SPAN, NOTHING, Span, Spent
 from sim.words import Words, signed_fields
 
 
@@ -19,6 +20,8 @@ class Report:
 
     acs, cycles, saturations: the layer's counters
     spike_lines, residual_lines: lines of the trace files by then
+    spent:  the cycles by what they were spent on
+    events: that the lanes took
     """
 
     inference: int
@@ -28,6 +31,14 @@ class Report:
     saturations: int
     spike_lines: int
     residual_lines: int
+    spent: Spent = NOTHING
+    events: int = 0
+
+    @classmethod
+    def parse(cls, line: str) -> "Report":
+        """A line of the testbench's file."""
+        numbers = [int(part) for part in line.split()]
+        return cls(*numbers[:7], Spent(*numbers[7:11]), *numbers[11:])
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,8 @@ class LayerRun:
                 is once in a correct run; None likewise
     channels:   int64 [words * S] logical channel of each bit of a spike word, -1 for padding
     acs, cycles, saturations: the layer's counters
+    spent:      the cycles by what they were spent on
+    events:     that the lanes took; none of the attention's
     faults:     words that belong nowhere, one sentence each
     """
 
@@ -52,6 +65,8 @@ class LayerRun:
     acs: int
     cycles: int
     saturations: int
+    spent: Spent = NOTHING
+    events: int = 0
     faults: tuple[str, ...] = ()
 
 
@@ -64,6 +79,7 @@ class Inference:
     seconds: of the simulation, an equal share of the whole run
     traffic: bytes that the memory ports moved, as the testbench's memories counted
     predicted: what the program must move
+    span:    its cycles from its first sample on, and what they were spent on
     faults:  output that is not as it must be, one sentence each
     """
 
@@ -73,6 +89,7 @@ class Inference:
     seconds: float
     traffic: tuple[PortTraffic, ...] = ()
     predicted: tuple[PortTraffic, ...] = ()
+    span: Span = NO_SPAN
     faults: tuple[str, ...] = ()
 
 
@@ -147,12 +164,14 @@ def layer_run(program: Any, trace: Any, report: Report, spikes: Words,
         stream, stream_seen = _scatter(layer, network, channels, words, values,
                                        geometry.neurons, "residual", faults)
     return LayerRun(layer, spike_map, stream, spike_seen, stream_seen, channels, report.acs,
-                    report.cycles, report.saturations, tuple(faults))
+                    report.cycles, report.saturations, report.spent, report.events,
+                    tuple(faults))
 
 
 def assemble(program: Any, layers: Sequence[LayerRun], outputs: Outputs, number: int,
              seconds: float, traffic: Sequence[PortTraffic] = (),
-             predicted: Sequence[PortTraffic] = ()) -> Inference:
+             predicted: Sequence[PortTraffic] = (),
+             span: Span = NO_SPAN) -> Inference:
     """Inference `number` of a run from its layers and its output words."""
     faults: list[str] = []
     mine = outputs.inference == number
@@ -167,7 +186,7 @@ def assemble(program: Any, layers: Sequence[LayerRun], outputs: Outputs, number:
     cycles = outputs.cycle[mine]
     before = outputs.cycle[outputs.inference < number]
     return Inference(tuple(layers), logits, int(cycles.max(initial=0) - before.max(initial=0)),
-                     seconds, tuple(traffic), tuple(predicted), tuple(faults))
+                     seconds, tuple(traffic), tuple(predicted), span, tuple(faults))
 
 
 def _outputs(network: NetworkConfig, data: np.ndarray, last: np.ndarray,

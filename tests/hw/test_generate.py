@@ -7,7 +7,7 @@ import pytest
 
 from hw.compiler import compile_model
 from hw.config import HardwareConfig
-from hw.generate import accelerator_rtlil, accelerator_verilog
+from hw.generate import accelerator_rtlil, accelerator_verilog, share_modules
 from hw.network import NetworkConfig
 from tests.hw.reference import random_model
 
@@ -57,6 +57,8 @@ def test_trace_ports(program, verilog):
         for field, bits in (("valid", valid), ("layer", 8), ("position", 16), ("timestep", 5),
                             ("word", 8), ("data", width)):
             traces[f"trace_{name}__{field}"] = ("output", bits)
+    traces |= {"trace_activity__kind": ("output", 2), "trace_activity__clear": ("output", 1),
+               "trace_activity__events": ("output", 3)}
     assert ports(verilog[True], "core") == STREAMS | traces
 
 
@@ -86,3 +88,27 @@ def test_no_paths_and_no_initial_file_reads(verilog):
 
 def test_rtlil_has_the_name(program):
     assert r"module \core" in accelerator_rtlil(program, name="core")
+
+
+def test_equal_units_are_one_module(program, verilog):
+    lanes = re.findall(r"^module \\core\.lanes\.(lane\d+) ?\(", verilog[False], re.MULTILINE)
+    instances = re.findall(r"^  \\core\.lanes\.(lane\d+) +(\w+) \(", verilog[False], re.MULTILINE)
+    assert lanes == ["lane0"]
+    assert instances == [("lane0", f"lane{n}") for n in range(program.hardware.geometry.lanes)]
+
+
+def test_modules_are_shared_from_the_inside_out():
+    def module(name, *lines):
+        return "\n".join((f"attribute \\a 1\nmodule \\{name}", *lines, "end", "", ""))
+
+    inner = "  cell \\{} \\part\n  end"
+    text = (module("top", "  cell \\one \\x\n  end", "  cell \\two \\y\n  end",
+                   "  cell \\other \\z\n  end")
+            + module("one", inner.format("one.part")) + module("one.part", "  wire \\w")
+            + module("two", inner.format("two.part")) + module("two.part", "  wire \\w")
+            + module("other", inner.format("other.part")) + module("other.part", "  wire \\v"))
+    assert share_modules(text) == (
+        module("top", "  cell \\one \\x\n  end", "  cell \\one \\y\n  end",
+               "  cell \\other \\z\n  end")
+        + module("one", inner.format("one.part")) + module("one.part", "  wire \\w")
+        + module("other", inner.format("other.part")) + module("other.part", "  wire \\v"))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
-from amaranth import Cat, Module, Signal, unsigned
+from amaranth import Cat, Module, Mux, Signal, unsigned
 from amaranth.back import verilog
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
@@ -67,7 +67,9 @@ class Mock(wiring.Component):
             "i": In(stream.Signature(unsigned(input_bits))),
             "o": Out(stream.Signature(data.StructLayout({"data": 64, "last": 1}))),
             "trace_spikes": trace(spike_bits, LINE_WORDS),
-            "trace_residual": trace(residual_bits, 1)})
+            "trace_residual": trace(residual_bits, 1),
+            "trace_activity": Out(wiring.Signature({
+                "kind": Out(2), "clear": Out(1), "events": Out(4)}))})
 
     def elaborate(self, platform):
         m = Module()
@@ -91,6 +93,10 @@ class Mock(wiring.Component):
                      spikes.word.eq(event.word - bank), self.trace_residual.word.eq(event.word),
                      self.trace_residual.data.eq(event.data)]
         m.d.comb += Cat(self.o.payload).eq(event.data)
+        # A layer computes while its spikes come.
+        activity = self.trace_activity
+        m.d.comb += [activity.kind.eq(event.kind == SPIKE), activity.clear.eq(readout.report),
+                     activity.events.eq(Mux(event.kind == SPIKE, 3, 0))]
         with m.If(taken != self.samples):
             m.d.comb += self.i.ready.eq(1)
             m.d.sync += taken.eq(taken + self.i.valid)

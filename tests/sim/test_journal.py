@@ -46,11 +46,13 @@ def test_nothing_yet(tmp_path):
 def test_record_of_a_layer():
     results = mock.random_results()
     run = played(mock.events(results, mock.program()))[0]
-    record = LayerRecord.of(run, compare_layer(run, results[0]), began=False)
+    record = LayerRecord.of(run, results[0], compare_layer(run, results[0]), began=False)
     assert (record.wrong, record.shown, record.acs) == (0, (), results[0].acs)
+    assert (record.useful, record.density) == (results[0].acs, results[0].input_density)
+    assert (record.spent, record.events) == (run.spent, run.events) and run.events > 0
     acs = results[0].acs
     results[0].acs += 1
-    record = LayerRecord.of(run, compare_layer(run, results[0]), began=True)
+    record = LayerRecord.of(run, results[0], compare_layer(run, results[0]), began=True)
     assert record.wrong == 1 and record.began
     assert record.shown == (
         f"  patch_embed.block0: AC counter must be {acs + 1}, not {acs}",)

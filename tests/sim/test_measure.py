@@ -11,6 +11,7 @@ from hw.config import HardwareConfig
 from quantize.golden import GoldenModel
 from sim import measure as module
 from sim import run as sim_run
+from sim.activity import Spent
 from sim.benches.models import SMALL, random_inputs, random_model
 from sim.compare import compare_layer
 from sim.measure import measure
@@ -66,8 +67,9 @@ def test_interruption(simulator, tmp_path, monkeypatch, capsys):
     assert [record.began for record in rest.layers] == [n == 7 for n in range(len(NAMES))]
     # All but the first layer of the second part take what they took.
     for number, (one, other) in enumerate(zip(whole.layers, rest.layers)):
-        assert replace(one, cycles=0, began=False) == replace(other, cycles=0, began=False)
-        assert number >= 7 or one.cycles == other.cycles
+        apart = {"cycles": 0, "spent": Spent(), "began": False}
+        assert replace(one, **apart) == replace(other, **apart)
+        assert number == 7 or (one.cycles, one.spent) == (other.cycles, other.spent)
 
 
 def test_finished_runs_repeat_only_the_end(simulator, tmp_path, capsys):

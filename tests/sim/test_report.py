@@ -10,7 +10,8 @@ from sim.report import BEGIN, END, Row, check_page, load, markdown, save, table,
 
 ROW = Row(case="one", command="python -m sim.results one", network="net", synthetic=True,
           weights=1234, hardware="8 lanes", around="latency 40", values=5000, wrong=0, shown=(),
-          cycles=1100, layer_cycles=1000, acs=4000, adders=16, port_bits=128,
+          cycles=1100, layer_cycles=1000, span=1050, spent={"idle": 1050}, dense=9000,
+          acs=4000, adders=16, weight_bits=8, port_bits=128,
           moved={"weights": [8_000, 0], "maps": [30_000, 40_000]}, on_chip_bits=81920,
           bits_besides_weights=8192, external_bytes=5_000_000, build_seconds=61.4,
           simulate_seconds=2.34, peak_mb=100.0, resumed_at=None, layers=[{"name": "a"}])
@@ -42,11 +43,11 @@ def test_numbers_are_to_the_right():
 def test_page(tmp_path):
     page = tmp_path / "results.md"
     page.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
-    write_tables(page, [ROW])
+    write_tables(page, markdown([ROW]))
     text = page.read_text()
     assert text.startswith(f"before\n\n{BEGIN}\n\n| command |") and "old" not in text
     assert text.endswith(f"|\n\n{END}\n\nafter\n")
-    write_tables(page, [ROW])
+    write_tables(page, markdown([ROW]))
     assert page.read_text() == text
 
 
