@@ -13,7 +13,6 @@ from hw.config import HardwareConfig
 from hw.dispatch import TAG_BITS
 from hw.lanes import tree_levels
 
-
 # From a group's close in Dispatch to its turn in LaneArray, besides the adder tree: one register in
 # Dispatch, two around the tree.
 TO_TURN = 3

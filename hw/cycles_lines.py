@@ -36,6 +36,7 @@ def walk(program: Program, plan: LayerPlan, instruction: dict[str, int],
     """
     layer, placed, geometry = plan.layer, plan.sources[0], program.hardware.geometry
     planes, interval = instruction["planes"], instruction["last_interval"]
+    taps = _beside if plan.beside else _taps
     if layer.kind is Kind.CLASSIFIER and not program.model.network.classifier.spiking:
         check_shape(layer.name, source, (layer.in_channels,))
         bits = _planes(source, planes)[:, :, None, None]
@@ -47,14 +48,14 @@ def walk(program: Program, plan: LayerPlan, instruction: dict[str, int],
         bits = _planes(stepped, planes)   # by plane, then step
         counts = np.stack([bank_counts(each, placed, geometry) for each in bits], axis=3)
         counts = counts.reshape(*counts.shape[:2], -1, *counts.shape[4:])
-        return Walk(_grid(_taps(counts)), (0,) * (planes - 1) + (interval,))
+        return Walk(_grid(taps(counts)), (0,) * (planes - 1) + (interval,))
     check_shape(layer.name, source, (placed.steps, *shape))
     grid = placed.arrangement is Arrangement.GRID
     if plan.pairs:   # C joins in the lanes, A and B close
         return Walk((_pair_grid if grid else _pair)(source, placed, geometry),
                     (0, interval, interval))
     counts = bank_counts(source, placed, geometry)
-    return Walk(_grid(_taps(counts)) if grid else _token(counts, LINE_WORDS), (interval,))
+    return Walk(_grid(taps(counts)) if grid else _token(counts, LINE_WORDS), (interval,))
 
 
 def check_shape(name: str, source: np.ndarray, shape: tuple[int, ...]) -> None:
@@ -92,6 +93,12 @@ def _taps(counts: np.ndarray) -> np.ndarray:
     taps[:, 1:] += counts[:, :-1]
     taps[:, :-1] += counts[:, 1:]
     return taps
+
+
+def _beside(counts: np.ndarray) -> np.ndarray:
+    """Likewise of two positions that are taken at once: four columns."""
+    padded = np.pad(counts, ((0, 0), (1, 1)) + ((0, 0),) * (counts.ndim - 2))
+    return padded[:, :-3:2] + padded[:, 1:-2:2] + padded[:, 2:-1:2] + padded[:, 3::2]
 
 
 def _grid(taps: np.ndarray) -> tuple[np.ndarray, ...]:

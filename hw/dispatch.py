@@ -142,7 +142,8 @@ class Scan(wiring.Component):
         # Low bits of the event's index: its channel in the word; above them the word.
         bits = (self._part - 1).bit_length()
         word, stride = (event[bits:] - at.first)[:2], self.word_stride
-        return word, at.row + Array([0, stride, stride << 1, (stride << 1) + stride])[word] + event[:bits]
+        strides = Array([0, stride, stride << 1, (stride << 1) + stride])
+        return word, at.row + strides[word] + event[:bits]
 
 
 class Dispatch(wiring.Component):

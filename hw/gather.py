@@ -103,7 +103,8 @@ class Gather(wiring.Component):
         walking, held, advance = Signal(), Signal(), Signal()
         m.d.comb += advance.eq(~held | self.o.ready)
         self._read(m, ins, x, line_end, here, walking & advance)
-        spikes, plane_q = self._words(m, ins, advance, plane, pairs, two, third, x, x_last, block_last)
+        spikes, plane_q = self._words(m, ins, advance, plane, pairs, two, third, x, x_last,
+                                      block_last)
         m.d.comb += [self.o.valid.eq(held), self.o.payload.words.eq(spikes)]
         with m.If(advance):
             m.d.sync += [held.eq(walking), self.o.payload.row.eq(row), plane_q.eq(plane),

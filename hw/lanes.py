@@ -90,8 +90,8 @@ class Lane(wiring.Component):
     `sum`.  With `fork` the sum is kept besides; `close` with `resume` starts from it instead of 0.
 
     Latency: weights reach acc in `tree_levels` + 1 cycles; the controls come `tree_levels` cycles
-    after the weights that open the new group or bit plane, and the old group's sum can move from the
-    next cycle on.
+    after the weights that open the new group or bit plane, and the old group's sum can move from
+    the next cycle on.
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
@@ -149,7 +149,8 @@ class LaneArray(wiring.Component):
     a group to `o`, which is valid for one cycle; its sums stay until the next one, which comes at
     least `interval` cycles later: one finished group may wait, so that short groups and long ones
     make up for each other.
-    Ports: `interval` (cycles that the finish pipeline takes for a group), `i`, `o`; with streamed weights `load`, `loading` (by bank: it writes in the next cycle).
+    Ports: `interval` (cycles that the finish pipeline takes for a group), `i`, `o`; with streamed
+    weights `load`, `loading` (by bank: it writes in the next cycle).
     """
 
     def __init__(self, hardware: HardwareConfig, images: Sequence[Sequence[int]]) -> None:

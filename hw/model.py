@@ -149,7 +149,7 @@ class FixedPointModel:
     logit_scale:  float logit = raw logit * logit_scale
     accuracy:     what was measured, for example {"float": 0.983, "integer": 0.983, "images": 360}
     provenance:   where it came from: checkpoint name, its SHA-256, command
-    activity:     by layer name, as far as measured (`quantize.activity`): what `hw.reuse` decides by
+    activity:     by layer name, as far as measured (`quantize.activity`): what `hw.reuse` weighs
     """
 
     network: NetworkConfig

@@ -333,7 +333,8 @@ def _result(step: Step, image: int, network: NetworkConfig) -> LayerResult:
         residual=pick(step.residual),
         logits=None if step.logits is None else step.logits[image].numpy(),
         acs=int(step.acs[image]),
-        shared=0 if step.shared is None else int(step.shared[image]), dense=step.dense, input_density=float(step.density[image]),
+        shared=0 if step.shared is None else int(step.shared[image]), dense=step.dense,
+        input_density=float(step.density[image]),
         saturations=0 if step.saturations is None else int(step.saturations[image]),
         rates=tuple(float(rate[image]) for rate in step.rates), timesteps=network.timesteps,
         head_dim=network.head_dim)
