@@ -17,6 +17,7 @@ from hw.config import (
     model_widths,
 )
 from hw.current import Param, ParamRow
+from hw.dispatch import tap_turn
 from hw.drain import repeat_interval
 from hw.isa import Emit, Instruction, Op
 from hw.layout import (
@@ -394,6 +395,10 @@ def _weight_rows(tensors: LayerTensors, plan: LayerPlan,
     stored[real_out[:, None, None], np.arange(taps)[:, None], place] = weight[
         outputs[real_out][:, None, None], np.arange(taps)[:, None], inputs[real_in]]
     rows = stored.reshape(plan.tiles, geometry.lanes, taps, plan.rows_per_tap, geometry.banks)
+    if plan.layer.kernel == 3:
+        for tap in range(taps):
+            turn = tap_turn(*divmod(tap, plan.columns), geometry.banks)
+            rows[:, :, tap] = np.roll(rows[:, :, tap], turn, axis=3)
     rows = rows.transpose(0, 2, 3, 4, 1).reshape(-1, geometry.banks, geometry.lanes)
     if bits == 8:
         return rows

@@ -89,23 +89,30 @@ def _planes(values: np.ndarray, width: int) -> np.ndarray:
 
 def _taps(counts: np.ndarray) -> np.ndarray:
     """Of each position, what the three taps of its row have together; shapes as `bank_counts`."""
-    taps = counts.copy()
-    taps[:, 1:] += counts[:, :-1]
-    taps[:, :-1] += counts[:, 1:]
-    return taps
+    padded = np.pad(counts, ((0, 0), (1, 1)) + ((0, 0),) * (counts.ndim - 2))
+    return sum(_turned(padded[:, column:column + counts.shape[1]], column)
+               for column in range(3))
+
+
+def _turned(counts: np.ndarray, places: int) -> np.ndarray:
+    """Taps move on by so many banks."""
+    return np.roll(counts, places, axis=-1)
 
 
 def _beside(counts: np.ndarray) -> np.ndarray:
     """Likewise of two positions that are taken at once: four columns."""
     padded = np.pad(counts, ((0, 0), (1, 1)) + ((0, 0),) * (counts.ndim - 2))
-    return padded[:, :-3:2] + padded[:, 1:-2:2] + padded[:, 2:-1:2] + padded[:, 3::2]
+    return sum(_turned(padded[:, column:column + counts.shape[1]:2], column)
+               for column in range(4))
 
 
 def _grid(taps: np.ndarray) -> tuple[np.ndarray, ...]:
     """3x3: a line has the taps of a kernel row and word."""
     rows = []
     for y in range(len(taps)):
-        inside = taps[max(0, y - 1):y + 2]   # [kernel rows, W, steps, words, banks]
+        # [kernel rows, W, steps, words, banks]
+        inside = np.stack([_turned(taps[y + row - 1], row) for row in range(3)
+                           if 0 <= y + row - 1 < len(taps)])
         lines = inside.transpose(1, 2, 0, 3, 4)
         rows.append(lines.reshape(-1, len(inside) * taps.shape[3], taps.shape[4]))
     return tuple(rows)
@@ -131,7 +138,8 @@ def _pair_grid(source: np.ndarray, placed: SpikeMap, geometry: Geometry) -> tupl
     """3x3, positions x and x + 1 together: a tap of x and the same one of x + 1 are neighbours."""
     padded = np.pad(source, ((0, 0), (0, 0), (0, 0), (1, 1)))
     columns = _thirds(padded[..., :-1], padded[..., 1:], placed, geometry)
-    taps = columns[:, :-2:2] + columns[:, 1:-1:2] + columns[:, 2::2]
+    taps = sum(_turned(columns[:, column:column + source.shape[3]:2], column)
+               for column in range(3))
     return _grid(taps.reshape(*taps.shape[:2], -1, *taps.shape[4:]))
 
 

@@ -58,6 +58,11 @@ def without_first(bits):
     return bits & (bits - 1)[:len(bits)]
 
 
+def tap_turn(kernel_row: int, column: int, banks: int) -> int:
+    """By how many banks the channels of a tap are moved on."""
+    return (kernel_row + column) % banks
+
+
 class Scan(wiring.Component):
     """One bank: queue of nonzero slices of lines, an event for each port and cycle.
 
@@ -149,13 +154,15 @@ class Scan(wiring.Component):
 class Dispatch(wiring.Component):
     """Feed the lanes with one event for each port of each bank and cycle, never mixing two groups.
 
-    Channel c of a word belongs to bank c % banks.  A bank that has finished its part of a group
-    waits for the others; the group closes in the cycle in which the next one's events issue, so a
-    change of group costs nothing unless the group had no event at all (one cycle).  The finish
-    pipeline needs `last_interval` cycles for a group; on average groups close no faster, but two
-    may follow each other closely, since one can wait.  With `samples` the bit planes of a sum join
-    in the lanes: only its last one closes, the others shift, as soon as they can.  With `pairs`
-    three groups belong to a pair of positions: the first forks, the second closes and the third
+    Channel c of a word belongs to bank c % banks; from tap to tap of a 3x3 convolution the
+    banks move on by one (`tap_turn`), since a channel that is set at one tap is likely to be
+    set at the others. A bank that has finished its part of a group waits for the others; the
+    group closes in the cycle in which the next one's events issue, so a change of group costs
+    nothing unless the group had no event at all (one cycle). The finish pipeline needs
+    `last_interval` cycles for a group; on average groups close no faster, but two may follow
+    each other closely, since one can wait. With `samples` the bit planes of a sum join in the
+    lanes: only its last one closes, the others shift, as soon as they can. With `pairs` three
+    groups belong to a pair of positions: the first forks, the second closes and the third
     resumes from the fork.
 
     Throughput: `slots` events per cycle.  Latency from `i` to `o`: 3 cycles.
@@ -191,13 +198,22 @@ class Dispatch(wiring.Component):
             space.eq((in_tag + 1 - tag)[:TAG_BITS] != 0),
             self.i.ready.eq(space & Cat(scan.i.ready for scan in scans).all()),
         ]
-        def slices(word, bank):
-            mine = word[bank::banks]   # the last banks may have one less
-            return Cat(mine, Const(0, self._hardware.geometry.slice_bits - len(mine)))
-
+        line, size = self.i.payload, self._hardware.geometry.slice_bits
+        turns = [Signal(range(banks), name=f"turn{n}") for n in range(LINE_WORDS)]
+        slices = []   # by word and bank
+        for n, (turn, word) in enumerate(zip(turns, line.words, strict=True)):
+            column = (n - line.first)[:2]
+            last = tap_turn(2, LINE_WORDS - 1, 1 << 8)
+            m.d.comb += turn.eq(Mux(ins.kernel3, Array(k % banks for k in range(last + 1))[
+                line.kernel_row + column], 0))
+            # The last slices of a word may have one channel less.
+            parts = [Cat(word[e::banks], Const(0, size - len(word[e::banks])))
+                     for e in range(banks)]
+            slices.append([Array(parts[(e - k) % banks] for k in range(banks))[turn]
+                           for e in range(banks)])
         for e, scan in enumerate(scans):
             m.d.comb += [
-                scan.i.payload.bits.eq(Cat(slices(word, e) for word in self.i.payload.words)),
+                scan.i.payload.bits.eq(Cat(slices[n][e] for n in range(LINE_WORDS))),
                 scan.i.payload.row.eq(self.i.payload.row),
                 scan.i.payload.first.eq(self.i.payload.first),
                 scan.word_stride.eq(ins.word_stride),

@@ -17,13 +17,14 @@ class EventLine(data.StructLayout):
     words:     spikes of each word, zero where the word is no in-bounds tap
     row:       weight row of the first channels of word `first`, in their banks
     first:     the word at `row`; the word after it is `word_stride` rows further, and so on around
+    kernel_row: of 3x3 taps, 0 to 2
     last_tile: the group is in the last tile of its layer
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
         super().__init__({
             "words": data.ArrayLayout(unsigned(hardware.geometry.spike_word), LINE_WORDS),
-            "row": unsigned(bits_for(hardware.weight_rows)), "first": 2,
+            "row": unsigned(bits_for(hardware.weight_rows)), "first": 2, "kernel_row": 2,
             "last": 1, "last_tile": 1})
 
 
@@ -110,7 +111,7 @@ class Gather(wiring.Component):
             m.d.sync += [held.eq(walking), self.o.payload.row.eq(row), plane_q.eq(plane),
                          # Bank x - 1 holds the first tap; a position's first word is in bank 0.
                          self.o.payload.first.eq(Mux(kernel3, x[:2] - 1, 0)),
-                         self.o.payload.last.eq(group_last),
+                         self.o.payload.kernel_row.eq(ky), self.o.payload.last.eq(group_last),
                          self.o.payload.last_tile.eq(tile_last)]
 
         def begin_group(at):
