@@ -4,7 +4,9 @@
 import re
 
 import pytest
+from amaranth.back import rtlil
 
+from hw.accelerator import Accelerator
 from hw.compiler import compile_model
 from hw.config import HardwareConfig
 from hw.generate import accelerator_rtlil, accelerator_verilog, share_modules
@@ -88,6 +90,13 @@ def test_no_paths_and_no_initial_file_reads(verilog):
 
 def test_rtlil_has_the_name(program):
     assert r"module \core" in accelerator_rtlil(program, name="core")
+
+
+def test_contents_of_memories_are_those_that_amaranth_writes(program):
+    """Value for value, in the same places: they are written apart because that is faster."""
+    design = Accelerator(program.hardware, program.memory)
+    text = rtlil.convert(design, name="core", emit_src=False)
+    assert text.count("$meminit_v2") > 10 and accelerator_rtlil(program, name="core") == text
 
 
 def test_equal_units_are_one_module(program, verilog):
