@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Spiking self-attention: LIF(Q (K^T V) / 8) by additions of spikes (paper Eq. 9 to 11)."""
 
-from amaranth import Array, Cat, Const, Module, Mux, Signal, unsigned
+from amaranth import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -10,7 +10,7 @@ from hw.config import HardwareConfig
 from hw.dispatch import find_first
 from hw.isa import TALLY_BITS, Instruction
 from hw.layout import LINE_WORDS
-from hw.spike_memory import SpikeRead, SpikeWrite, line_address
+from hw.spike_memory import SpikeRead, SpikeWrite, group_words, line_address
 
 # Any sum of 8 or more fires and resets whatever the state (tau 2; 6 would do for tau 1.5), so
 # counters that stop at 8 give exactly the spikes of unbounded ones.  They need not tell 8 from 9:
@@ -85,14 +85,13 @@ class AttentionFetch(wiring.Component):
         super().__init__({
             "instruction": In(Instruction(hardware)), "start": In(1), "keys": In(1),
             "line": In(line_address(hardware)), "bank": In(2),
-            "memory": Out(SpikeRead(hardware)), "o": Out(stream.Signature(Entry(hardware))),
+            "memory": Out(SpikeRead(hardware, 1)), "o": Out(stream.Signature(Entry(hardware))),
         })
 
     def elaborate(self, platform):
         m = Module()
         ins = self.instruction
-        words = (self._hardware.attention_engines * self._hardware.attention_lanes
-                 // self._hardware.geometry.spike_word)
+        words = group_words(self._hardware)
         group = Array(Cat(self.memory.data[first:first + words])
                       for first in range(0, LINE_WORDS, words))[self.bank >> words.bit_length() - 1]
         key, values = Signal.like(self.o.payload.events), Signal()
@@ -100,7 +99,7 @@ class AttentionFetch(wiring.Component):
         offset = Signal.like(ins.source_base)
         base = Mux(self.keys, Mux(values, ins.value_base, ins.key_base), ins.source_base)
         m.d.comb += [self.memory.half.eq(ins.source_half),
-                     *(address.eq(base + offset) for address in self.memory.addresses)]
+                     self.memory.addresses[0].eq(base + offset)]
 
         timestep, position = Signal(4), Signal(16)
         x, y = Signal(ins.width.shape()), Signal(ins.height.shape())
@@ -274,7 +273,8 @@ class Attention(wiring.Component):
         self._hardware = hardware
         super().__init__({
             "instruction": In(Instruction(hardware)), "start": In(1), "clear": In(1),
-            "read": Out(SpikeRead(hardware)), "write": Out(SpikeWrite(hardware)),
+            "read": Out(SpikeRead(hardware, 1)),
+            "write": Out(SpikeWrite(hardware, words=group_words(hardware))),
             "done": Out(1), "acs": Out(TALLY_BITS),
             "position": Out(16), "timestep": Out(4), "word": Out(8),
         })
@@ -283,7 +283,7 @@ class Attention(wiring.Component):
         m = Module()
         hardware, ins = self._hardware, self.instruction
         lanes, engines = hardware.attention_lanes, hardware.attention_engines
-        words = lanes * engines // hardware.geometry.spike_word
+        words = group_words(hardware)
         m.submodules.fetch = fetch = AttentionFetch(hardware)
         kvs = [KeyValue(hardware) for _ in range(engines)]
         lifs = [AttentionLIF(hardware) for _ in range(engines)]
@@ -341,13 +341,11 @@ class Attention(wiring.Component):
         for lif in lifs:
             m.d.comb += [lif.step.eq(s2.valid),
                          lif.last.eq(s2.timestep == (ins.timesteps - 1)[:4])]
-        spikes = Cat(lif.spikes for lif in lifs)
         m.d.comb += [
             self.write.half.eq(ins.target_half),
-            *(each.eq(address) for each in self.write.addresses),
+            self.write.addresses[0].eq(address),
             self.write.en.eq(Mux(s3.valid, mine, 0)),
-            *(self.write.data[n].eq(spikes.word_select(n % words, hardware.geometry.spike_word))
-              for n in range(LINE_WORDS)),
+            Value.cast(self.write.data).eq(Cat(lif.spikes for lif in lifs)),
             self.position.eq(s3.position), self.timestep.eq(s3.timestep),
             self.word.eq(line << 2),
         ]
