@@ -22,7 +22,7 @@ from hw.layout import LINE_WORDS
 from hw.loader import Loader
 from hw.readout import OUTPUT, Readout
 from hw.sequencer import Sequencer
-from hw.spike_memory import SpikeMemory
+from hw.spike_memory import SpikeMemory, by_bank
 from hw.spill import DataPort, ResidualSpill
 from hw.window import MapWindow
 
@@ -93,8 +93,7 @@ class Accelerator(wiring.Component):
         m = Module()
         hardware, images = self._hardware, self._images
         m.submodules.sequencer = sequencer = Sequencer(hardware, images.program)
-        m.submodules.memory = memory = SpikeMemory(
-            hardware, readers=3 + hardware.spills_maps, writers=4 + hardware.spills_maps)
+        m.submodules.memory = memory = SpikeMemory(hardware)
         m.submodules.loader = loader = Loader(hardware)
         m.submodules.gather = gather = Gather(hardware)
         m.submodules.dispatch = dispatch = Dispatch(hardware)
@@ -112,13 +111,13 @@ class Accelerator(wiring.Component):
         wiring.connect(m, readout.o, wiring.flipped(self.o))
 
         # Spike memory.
-        wiring.connect(m, gather.memory, memory.read0)
-        wiring.connect(m, finish.pool_read, memory.read1)
-        wiring.connect(m, attention.read, memory.read2)
-        wiring.connect(m, loader.write, memory.write0)
-        wiring.connect(m, finish.pool_write, memory.write1)
-        wiring.connect(m, finish.plane_write, memory.write2)
-        wiring.connect(m, attention.write, memory.write3)
+        wiring.connect(m, gather.memory, memory.gather)
+        wiring.connect(m, finish.pool_read, memory.pool_read)
+        wiring.connect(m, attention.read, memory.attention_read)
+        wiring.connect(m, loader.write, memory.loader)
+        wiring.connect(m, finish.pool_write, memory.pool_write)
+        wiring.connect(m, finish.plane_write, memory.planes)
+        wiring.connect(m, attention.write, memory.attention_write)
 
         # Control and counters.
         ins, start = sequencer.instruction, sequencer.start
@@ -166,8 +165,8 @@ class Accelerator(wiring.Component):
             m.submodules.window = window = MapWindow(hardware)
             busy.append(window.busy)
             wiring.connect(m, window.port, wiring.flipped(self.maps))
-            wiring.connect(m, window.write, memory.write4)
-            wiring.connect(m, window.read, memory.read3)
+            wiring.connect(m, window.write, memory.load)
+            wiring.connect(m, window.read, memory.store)
             m.d.comb += [
                 window.instruction.eq(ins), window.address.eq(self.maps_address),
                 window.start.eq(start[Op.LOAD.value] | start[Op.CONV.value]),
@@ -202,7 +201,8 @@ class Accelerator(wiring.Component):
             m.d.comb += port.layer.eq(ins.layer)
         with m.If(attention.write.en.any()):
             # The words of the line that are written; those that do not exist are none.
-            m.d.comb += [spikes.valid.eq(attention.write.en), spikes.data.eq(attention.write.data),
+            line = Cat(by_bank(attention.write.data))
+            m.d.comb += [spikes.valid.eq(attention.write.en), spikes.data.eq(line),
                          spikes.position.eq(attention.position), spikes.word.eq(attention.word),
                          spikes.timestep.eq(attention.timestep)]
         with m.Else():

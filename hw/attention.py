@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Spiking self-attention: LIF(Q (K^T V) / 8) by additions of spikes (paper Eq. 9 to 11)."""
 
-from amaranth import Array, Cat, Module, Mux, Signal, unsigned
+from amaranth import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -10,18 +10,56 @@ from hw.config import HardwareConfig
 from hw.dispatch import find_first
 from hw.isa import TALLY_BITS, Instruction
 from hw.layout import LINE_WORDS
-from hw.spike_memory import SpikeRead, SpikeWrite, line_address
+from hw.spike_memory import SpikeRead, SpikeWrite, group_words, line_address
 
 # Any sum of 8 or more fires and resets whatever the state (tau 2; 6 would do for tau 1.5), so
-# counters that stop at 8 give exactly the spikes of unbounded ones.
+# counters that stop at 8 give exactly the spikes of unbounded ones.  They need not tell 8 from 9:
+# once the highest bit is set it stays, and the three below it mean nothing any more.
 LIMIT = 8
 COUNTER_BITS = 4
 FIRE, FIRE_SLOW = 8, 12
 
 
-def saturate(value):
-    """A counter that stops at LIMIT."""
-    return Mux(value >= LIMIT, LIMIT, value)[:COUNTER_BITS]
+def table(function, *inputs):
+    """One bit, `function` of the inputs' bits: a table, since yosys finds smaller logic for one."""
+    words = (function(*(i >> n & 1 for n in range(len(inputs)))) for i in range(1 << len(inputs)))
+    return Const(sum(word << i for i, word in enumerate(words)), 1 << len(inputs)).bit_select(
+        Cat(*inputs), 1)
+
+
+def incremented(counter, more):
+    """A counter and one bit, without the carry chain that an addition would become."""
+    low, top = counter[:-1], counter[-1]
+    bits = [bit ^ (more & low[:n].all()) for n, bit in enumerate(low)]
+    return Cat(*bits, top | (more & low.all()))
+
+
+def added(counter, more, anew):
+    """The sum of two counters, of which the first counts as 0 if `anew`."""
+    def total(bit):
+        return lambda a0, a1, b0, b1, new: ((1 - new) * (a0 + 2 * a1) + b0 + 2 * b1) >> bit & 1
+
+    lower = (*counter[:2], *more[:2], anew)
+    carry = table(total(2), *lower)
+    return Cat(
+        *(table(total(bit), *lower) for bit in (0, 1)),
+        table(lambda a, b, c, new: a & 1 - new ^ b ^ c, counter[2], more[2], carry, anew),
+        table(lambda a, b, c, top, other, new: (a + top * 2) * (1 - new) + b + c + 2 * other > 1,
+              counter[2], more[2], carry, counter[3], more[3], anew))
+
+
+def lif_step(state, counter, slow):
+    """(fire, next state) of one neuron; `slow` is None where there is no tau 1.5."""
+    def bit(number, fire, taken, divide):
+        def function(c0, c1, c2, top, v0, v1):
+            h = v0 + 2 * v1 + taken * (LIMIT if top else c0 + 2 * c1 + 4 * c2)
+            return h >= fire if not number else (0 if h >= fire else h // divide) >> number - 1 & 1
+        return table(function, *counter, *state)
+
+    fire, *following = (bit(n, FIRE, 1, 2) if slow is None
+                        else Mux(slow, bit(n, FIRE_SLOW, 2, 3), bit(n, FIRE, 1, 2))
+                        for n in range(3))
+    return fire, Cat(*following)
 
 
 class Entry(data.StructLayout):
@@ -47,14 +85,13 @@ class AttentionFetch(wiring.Component):
         super().__init__({
             "instruction": In(Instruction(hardware)), "start": In(1), "keys": In(1),
             "line": In(line_address(hardware)), "bank": In(2),
-            "memory": Out(SpikeRead(hardware)), "o": Out(stream.Signature(Entry(hardware))),
+            "memory": Out(SpikeRead(hardware, 1)), "o": Out(stream.Signature(Entry(hardware))),
         })
 
     def elaborate(self, platform):
         m = Module()
         ins = self.instruction
-        words = (self._hardware.attention_engines * self._hardware.attention_lanes
-                 // self._hardware.geometry.spike_word)
+        words = group_words(self._hardware)
         group = Array(Cat(self.memory.data[first:first + words])
                       for first in range(0, LINE_WORDS, words))[self.bank >> words.bit_length() - 1]
         key, values = Signal.like(self.o.payload.events), Signal()
@@ -62,7 +99,7 @@ class AttentionFetch(wiring.Component):
         offset = Signal.like(ins.source_base)
         base = Mux(self.keys, Mux(values, ins.value_base, ins.key_base), ins.source_base)
         m.d.comb += [self.memory.half.eq(ins.source_half),
-                     *(address.eq(base + offset) for address in self.memory.addresses)]
+                     self.memory.addresses[0].eq(base + offset)]
 
         timestep, position = Signal(4), Signal(16)
         x, y = Signal(ins.width.shape()), Signal(ins.height.shape())
@@ -110,15 +147,31 @@ class AttentionFetch(wiring.Component):
         return m
 
 
+def take_first(events):
+    """(number of the lowest event, the events without it), by chunks of four."""
+    chunks = [events[n:n + 4] for n in range(0, len(events), 4)]
+    first, before = [], Const(0, 1)     # by chunk: it holds the lowest event
+    for chunk in chunks:
+        first.append(chunk.any() & ~before)
+        before = before | chunk.any()
+    rest, low = [], Const(0, 2)
+    for chunk, here in zip(chunks, first, strict=True):
+        rest += [bit & ~(here & ~chunk[:n].any()) for n, bit in enumerate(chunk)]
+        low = low | (find_first(chunk) & here.replicate(2))
+    high = Cat(Cat(here for n, here in enumerate(first) if n >> bit & 1).any()
+               for bit in range((len(chunks) - 1).bit_length()))
+    return Cat(low, high)[:(len(events) - 1).bit_length()], Cat(*rest)
+
+
 class AttentionLIF(wiring.Component):
     """Sums A of one entry in counters that stop at 8, then one LIF step per channel.
 
     In units of 1/8: h = v + A, fire = h >= 8, v = h >> 1; for tau 1.5 h = v + 2A, fire = h >= 12,
     v = floor(h / 3).  v fits 2 bits.
 
-    Ports: `instruction`, `add` with `row` (counters to add), `step` (fire; v starts from 0 if
-    `first`; sums begin anew, with the row of the same cycle if it adds), `spikes` (valid after
-    `step`).  Latency 1 cycle.
+    Ports: `instruction`, `add` with `row` (counters to add), `step` (fire; sums begin anew, with
+    the row of the same cycle if it adds; v begins anew if this was the `last` timestep), `spikes`
+    (valid after `step`).  Latency 1 cycle.
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
@@ -127,27 +180,25 @@ class AttentionLIF(wiring.Component):
         super().__init__({
             "instruction": In(Instruction(hardware)), "add": In(1),
             "row": In(data.ArrayLayout(unsigned(COUNTER_BITS), lanes)),
-            "step": In(1), "first": In(1), "spikes": Out(lanes),
+            "step": In(1), "last": In(1), "spikes": Out(lanes),
         })
 
     def elaborate(self, platform):
         m = Module()
-        slow = self.instruction.slow_tau
+        slow = self.instruction.slow_tau if self._hardware.slow_tau else None
         for c in range(self._hardware.attention_lanes):
             total, v = Signal(COUNTER_BITS, name=f"sum{c}"), Signal(2, name=f"v{c}")
-            state = Mux(self.first, 0, v)
-            h, fire, decayed = state + total, Signal(name=f"fire{c}"), Signal(2, name=f"next{c}")
-            m.d.comb += [fire.eq(h >= FIRE), decayed.eq(h >> 1)]
-            if self._hardware.slow_tau:
-                slow_h = state + (total << 1)
-                with m.If(slow):
-                    # A quotient of h < FIRE_SLOW is 0 to 3: three comparisons.
-                    m.d.comb += [fire.eq(slow_h >= FIRE_SLOW),
-                                 decayed.eq(sum(slow_h >= 3 * k for k in (1, 2, 3)))]
-            m.d.sync += total.eq(saturate(Mux(self.step, 0, total)
-                                          + Mux(self.add, self.row[c], 0)))
+            fire, following = lif_step(v, total, slow)
+            with m.If(self.step & ~self.add):
+                m.d.sync += total.eq(0)
+            with m.Elif(self.add):
+                m.d.sync += total.eq(added(total, self.row[c], self.step))
+            with m.If(self.step & self.last):
+                m.d.sync += v.eq(0)
+            with m.Elif(self.step):
+                m.d.sync += v.eq(following)
             with m.If(self.step):
-                m.d.sync += [v.eq(Mux(fire, 0, decayed)), self.spikes[c].eq(fire)]
+                m.d.sync += self.spikes[c].eq(fire)
         return m
 
 
@@ -156,7 +207,7 @@ class KeyValue(wiring.Component):
 
     An `event` reads `row`; with `keys` the row gains `values` (spikes, masked to the head of the
     row's channel) and is written back one cycle later, else it appears at `o` with `o_valid`.  A
-    read sees the write of its own cycle, so events on one row may follow each other at once.
+    read does not see the write of its own cycle: events on one row need a cycle between them.
     `clear` zeroes `row` instead.
 
     Throughput one event per cycle, latency 1 cycle.
@@ -178,24 +229,23 @@ class KeyValue(wiring.Component):
         lanes = self._hardware.attention_lanes
         m.submodules.memory = memory = Memory(shape=unsigned(self._counters.size),
                                               depth=self.rows, init=[])
-        write = memory.write_port()
-        read = memory.read_port(transparent_for=[write])
+        write, read = memory.write_port(), memory.read_port()
         s1_event, s1_keys = Signal(), Signal()
         s1_row, s1_values = Signal.like(self.row), Signal.like(self.values)
         m.d.sync += [s1_event.eq(self.event), s1_keys.eq(self.keys), s1_row.eq(self.row),
                      s1_values.eq(self.values)]
         channel = s1_row[:(lanes - 1).bit_length()]
         counters = data.View(self._counters, read.data)
-        added = Cat(
-            saturate(counters[c]
-                     + (s1_values[c] & ((channel ^ c) & self.instruction.head_mask == 0)))
+        written = Cat(
+            incremented(counters[c],
+                        s1_values[c] & ((channel ^ c) & self.instruction.head_mask == 0))
             for c in range(lanes))
         m.d.comb += [
             read.addr.eq(self.row), self.o.eq(counters),
             self.o_valid.eq(s1_event & ~s1_keys), self.busy.eq(s1_event),
             write.en.eq(self.clear | (s1_event & s1_keys)),
             write.addr.eq(Mux(self.clear, self.row, s1_row)),
-            write.data.eq(Mux(self.clear, 0, added)),
+            write.data.eq(Mux(self.clear, 0, written)),
         ]
         return m
 
@@ -223,7 +273,8 @@ class Attention(wiring.Component):
         self._hardware = hardware
         super().__init__({
             "instruction": In(Instruction(hardware)), "start": In(1), "clear": In(1),
-            "read": Out(SpikeRead(hardware)), "write": Out(SpikeWrite(hardware)),
+            "read": Out(SpikeRead(hardware, 1)),
+            "write": Out(SpikeWrite(hardware, words=group_words(hardware))),
             "done": Out(1), "acs": Out(TALLY_BITS),
             "position": Out(16), "timestep": Out(4), "word": Out(8),
         })
@@ -232,7 +283,7 @@ class Attention(wiring.Component):
         m = Module()
         hardware, ins = self._hardware, self.instruction
         lanes, engines = hardware.attention_lanes, hardware.attention_engines
-        words = lanes * engines // hardware.geometry.spike_word
+        words = group_words(hardware)
         m.submodules.fetch = fetch = AttentionFetch(hardware)
         kvs = [KeyValue(hardware) for _ in range(engines)]
         lifs = [AttentionLIF(hardware) for _ in range(engines)]
@@ -257,12 +308,13 @@ class Attention(wiring.Component):
             part = slice(n * lanes, (n + 1) * lanes)
             events = entry.events[part]
             rest, event = Signal(lanes, name=f"rest{n}"), Signal(name=f"event{n}")
+            number, others = take_first(events)
             m.d.comb += [
-                rest.eq(events & (events - 1)[:lanes]), event.eq(present & (events != 0)),
+                rest.eq(others), event.eq(present & (events != 0)),
                 kv.instruction.eq(ins), lif.instruction.eq(ins),
                 kv.event.eq(event), kv.keys.eq(keys), kv.values.eq(entry.values[part]),
                 kv.clear.eq(clear_kv),
-                kv.row.eq(Mux(clear_kv, clear_row, Cat(find_first(events), entry.timestep))),
+                kv.row.eq(Mux(clear_kv, clear_row, Cat(number, entry.timestep))),
                 lif.add.eq(kv.o_valid), lif.row.eq(kv.o),
             ]
             m.d.sync += entry.events[part].eq(rest)
@@ -287,14 +339,13 @@ class Attention(wiring.Component):
                      s1.timestep.eq(entry.timestep), s1.position.eq(entry.position),
                      s2.eq(s1), s3.eq(s2)]
         for lif in lifs:
-            m.d.comb += [lif.step.eq(s2.valid), lif.first.eq(s2.timestep == 0)]
-        spikes = Cat(lif.spikes for lif in lifs)
+            m.d.comb += [lif.step.eq(s2.valid),
+                         lif.last.eq(s2.timestep == (ins.timesteps - 1)[:4])]
         m.d.comb += [
             self.write.half.eq(ins.target_half),
-            *(each.eq(address) for each in self.write.addresses),
+            self.write.addresses[0].eq(address),
             self.write.en.eq(Mux(s3.valid, mine, 0)),
-            *(self.write.data[n].eq(spikes.word_select(n % words, hardware.geometry.spike_word))
-              for n in range(LINE_WORDS)),
+            Value.cast(self.write.data).eq(Cat(lif.spikes for lif in lifs)),
             self.position.eq(s3.position), self.timestep.eq(s3.timestep),
             self.word.eq(line << 2),
         ]
@@ -317,7 +368,8 @@ class Attention(wiring.Component):
                 m.d.comb += fetch.start.eq(1)
                 m.next = "Keys"
             with m.State("Keys"):
-                m.d.comb += fetch.o.ready.eq(~present | finishing)
+                # Only entries of the same timestep share rows.
+                m.d.comb += fetch.o.ready.eq(~present | (finishing & (ins.timesteps != 1)))
                 with m.If(finishing & entry.last):
                     m.next = "Settle"
             with m.State("Settle"), m.If(~Cat(kv.busy for kv in kvs).any()):

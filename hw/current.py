@@ -98,12 +98,12 @@ class Current(wiring.Component):
         m.d.comb += [old_sums.addr.eq(tag.beat), new_sums.addr.eq(tag.beat),
                      new_sums.en.eq(self.i.valid & ~tag.hold)]
         for n in range(neurons):
-            old = Mux(tag.fresh, 0, old_sums.data[n])
-            doubled = Mux(ins.accumulate, old, (old << 1)[:hardware.plane_width].as_signed())
-            # -value = ~value + 1: one adder serves both signs.
+            # -value = ~value + 1: one adder serves both signs.  Gates as AND merge into it.
+            old = old_sums.data[n].as_unsigned() & ~tag.fresh.replicate(hardware.plane_width)
+            doubled = (old << 1)[:hardware.plane_width]
             value = self.i.payload.values[n]
             flipped = value ^ tag.subtract.replicate(len(value)).as_signed()
-            new = Mux(tag.hold, old_sums.data[n], doubled + flipped + tag.subtract)
+            new = flipped + Mux(ins.accumulate, old, doubled).as_signed() + tag.subtract
             m.d.comb += new_sums.data[n].eq(new)
             m.d.sync += s1_sums[n].eq(new)
         m.d.sync += [s1_tag.eq(tag), s1_valid.eq(self.i.valid),

@@ -12,6 +12,7 @@ from hw.current import Current, CurrentBeat, param_write
 from hw.drain import Drain
 from hw.isa import TALLY_BITS, Emit, Instruction
 from hw.lanes import Sums
+from hw.layout import LINE_WORDS
 from hw.lif import LIF
 from hw.pool import Pack, Pool, SpikeWord
 from hw.residual import NeuronBeat, Residual, WordExchange
@@ -37,7 +38,8 @@ class Finish(wiring.Component):
         super().__init__({
             "instruction": In(Instruction(hardware)), "start": In(1), "start_planes": In(1),
             "clear": In(1), "i": In(stream.Signature(Sums(hardware), always_ready=True)),
-            "pool_read": Out(SpikeRead(hardware)), "pool_write": Out(SpikeWrite(hardware)),
+            "pool_read": Out(SpikeRead(hardware, answers=False)),
+            "pool_write": Out(SpikeWrite(hardware, LINE_WORDS, merges=True)),
             "plane_write": Out(SpikeWrite(hardware)),
             "logits": Out(stream.Signature(CurrentBeat(hardware), always_ready=True)),
             "residuals": Out(stream.Signature(NeuronBeat(hardware), always_ready=True)),

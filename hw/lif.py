@@ -67,7 +67,9 @@ class LIF(wiring.Component):
         hardware = self._hardware
         neurons, width = hardware.geometry.neurons, hardware.state_width
         slow = self.instruction.slow_tau if hardware.slow_tau else Const(0)
-        states = data.ArrayLayout(signed(width), neurons)
+        # v, or that it is 0: the gate goes into the adder, where it costs nothing.
+        kept = data.StructLayout({"v": signed(width - 1), "fired": 1})
+        states = data.ArrayLayout(kept, neurons)
         # Two neighbouring positions take turns, if they are taken together.
         m.submodules.state = memory = Memory(
             shape=states, init=[], depth=1 << beat_bits(hardware) + hardware.pairs)
@@ -75,15 +77,15 @@ class LIF(wiring.Component):
 
         # Stage 1: h.
         beat = self.i.payload
-        h, s1_valid = Signal(states), Signal()
+        h, s1_valid = Signal(data.ArrayLayout(signed(width), neurons)), Signal()
         s1_thresholds, s1_tag = Signal.like(beat.thresholds), Signal.like(beat.tag)
         m.d.comb += read.addr.eq(self._address(beat.tag))
         m.d.sync += [s1_valid.eq(self.i.valid), s1_tag.eq(beat.tag),
                      s1_thresholds.eq(beat.thresholds)]
         for n in range(neurons):
-            x = beat.values[n]
-            m.d.sync += h[n].eq(Mux(beat.tag.first_timestep, 0, read.data[n])
-                                + (Mux(slow, x << 1, x) if hardware.slow_tau else x))
+            x, old = beat.values[n], read.data[n]
+            v = old.v.as_unsigned() & ~(beat.tag.first_timestep | old.fired).replicate(width - 1)
+            m.d.sync += h[n].eq((Mux(slow, x << 1, x) if hardware.slow_tau else x) + v.as_signed())
 
         # Stage 2: fire, decay or reset.
         fire = Cat(h[n] >= s1_thresholds[n] for n in range(neurons))
@@ -94,7 +96,7 @@ class LIF(wiring.Component):
             decayed = h[n] >> 1
             if hardware.slow_tau:
                 decayed = Mux(slow, third(h[n]), decayed)
-            m.d.comb += write.data[n].eq(Mux(fire[n], 0, decayed))
+            m.d.comb += [write.data[n].v.eq(decayed), write.data[n].fired.eq(fire[n])]
         return m
 
     def _address(self, tag):

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
 from hw.isa import Instruction
-from hw.spike_memory import SpikeWrite, write_word
+from hw.spike_memory import SpikeWrite
 
 
 class Loader(wiring.Component):
@@ -49,7 +49,8 @@ class Loader(wiring.Component):
         ring_last = ring == (ins.target_rows - 1)[:len(ring)]
         following_row = Mux(ring_last, ins.target_base, row + ins.target_row)
 
-        m.d.comb += write_word(self.write, ins.target_half, address, shifted)
+        m.d.comb += [self.write.half.eq(ins.target_half), self.write.addresses[0].eq(address),
+                     self.write.data[0].eq(shifted)]
         with m.FSM():
             with m.State("Idle"):
                 m.d.sync += [level.eq(ins.target_base) for level in (row, column, address)]

@@ -58,8 +58,8 @@ class Pool(wiring.Component):
     """Write words to spike memory; with `pool`, OR them into their 3x3 stride 2 windows.
 
     A position belongs to the window (y >> 1, x >> 1) and, where y or x is odd, to the windows below
-    and to the right.  The first position of a window writes it, the others read, OR and write, so
-    no memory needs clearing.
+    and to the right.  The first position of a window writes it, the others read, OR (in the
+    spike memory) and write, so no memory needs clearing.
 
     Throughput one word per cycle, with `pool` one row of windows per cycle.  A window is never
     visited twice within 2 cycles, so that a read sees the write before it.
@@ -75,7 +75,8 @@ class Pool(wiring.Component):
         super().__init__({
             "instruction": In(Instruction(hardware)),
             "i": In(stream.Signature(SpikeWord(hardware), always_ready=True)),
-            "read": Out(SpikeRead(hardware)), "write": Out(SpikeWrite(hardware)),
+            "read": Out(SpikeRead(hardware, answers=False)),
+            "write": Out(SpikeWrite(hardware, LINE_WORDS, merges=True)),
             "idle": Out(1), "row_done": Out(1),
         })
 
@@ -99,7 +100,7 @@ class Pool(wiring.Component):
 
         # The window's own column, and the one to the right in the next bank: from the last bank on
         # in the lines that follow.
-        s1_en, s1_first, s1_done = Signal(LINE_WORDS), Signal(LINE_WORDS), Signal()
+        s1_en, s1_merge, s1_done = Signal(LINE_WORDS), Signal(LINE_WORDS), Signal()
         s1_spikes, s1_addresses = (Signal.like(word.spikes),
                                    Signal.like(Value.cast(self.read.addresses)))
         top = below | word.tag.top
@@ -109,14 +110,13 @@ class Pool(wiring.Component):
             beyond = ins.target_column if bank == 0 else 0
             m.d.comb += self.read.addresses[bank].eq(address + Mux(home, 0, beyond))
             m.d.sync += [s1_en[bank].eq(queue.r_rdy & (home | right)),
-                         s1_first[bank].eq(~ins.pool | (top & (right | word.tag.left)))]
+                         s1_merge[bank].eq(ins.pool & ~(top & (right | word.tag.left)))]
         m.d.sync += [s1_addresses.eq(self.read.addresses), s1_spikes.eq(word.spikes),
                      s1_done.eq(queue.r_rdy & ~more & word.tag.row_end)]
         m.d.comb += [
             self.write.half.eq(ins.target_half), self.write.en.eq(s1_en),
             Value.cast(self.write.addresses).eq(s1_addresses),
-            *(self.write.data[bank].eq(s1_spikes | Mux(s1_first[bank], 0, self.read.data[bank]))
-              for bank in range(LINE_WORDS)),
+            self.write.data[0].eq(s1_spikes), self.write.merge.eq(s1_merge),
             self.idle.eq(~queue.r_rdy & (s1_en == 0)), self.row_done.eq(s1_done),
         ]
         return m

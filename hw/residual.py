@@ -66,8 +66,8 @@ class Residual(wiring.Component):
         full = hardware.current_width + hardware.shift_left + 1
         s1_values = Signal(data.ArrayLayout(signed(full), neurons))
         s1_beat, s1_valid = Signal(CurrentBeat(hardware)), Signal()
-        old_values, s2_values = Signal(values), Signal(values)
-        self._connect_memory(m, old_values, s2_values, s1_valid & is_residual,
+        old_values, new_values = Signal(values), Signal(values)
+        self._connect_memory(m, old_values, new_values, s1_valid & is_residual,
                              self.o.valid & is_residual)
         m.d.sync += [s1_beat.eq(self.i.payload), s1_valid.eq(self.i.valid)]
         for n in range(neurons):
@@ -79,14 +79,15 @@ class Residual(wiring.Component):
         # Stage 2: 2 * stream + shifted + 1, halved, is stream + rounded in a single addition.
         overflows = []
         for n in range(neurons):
-            old = Mux(ins.add_residual, old_values[n], 0)
+            # As AND with the second operand the gate costs nothing.
+            old = (old_values[n].as_unsigned() & ins.add_residual.replicate(width)).as_signed()
             total = (Cat(1, old).as_signed() + s1_values[n]) >> 1
             fits = (total[width - 1:] == 0) | total[width - 1:].all()
             limit = Mux(total[-1], -(1 << width - 1), (1 << width - 1) - 1)
             overflows.append(~fits)
             new = Mux(fits, total[:width].as_signed(), limit)
+            m.d.comb += new_values[n].eq(self.o.payload.values[n])
             m.d.sync += [
-                s2_values[n].eq(new),
                 self.o.payload.values[n].eq(Mux(is_residual, new, s1_beat.values[n])),
                 self.o.payload.thresholds[n].eq(s1_beat.params[n].threshold),
             ]

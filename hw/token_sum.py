@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hw.config import HardwareConfig
 from hw.isa import Instruction
 from hw.residual import NeuronBeat
-from hw.spike_memory import SpikeWrite, write_word
+from hw.spike_memory import SpikeWrite
 
 
 class TokenSum(wiring.Component):
@@ -56,8 +56,8 @@ class TokenSum(wiring.Component):
         bits = Cat(read.data[n].bit_select(plane, 1) for n in range(neurons))
         word_last = (beat & per_word - 1) == per_word - 1
         collected = Cat(spikes, bits)[neurons:]
-        m.d.comb += [*write_word(self.write, ins.target_half,
-                                 (address + word[2:])[:len(address)], collected),
+        m.d.comb += [self.write.half.eq(ins.target_half), self.write.data[0].eq(collected),
+                     self.write.addresses[0].eq(address + word[2:]),
                      self.write.en.eq(Mux(flushing & word_last, 1 << word[:2], 0))]
         with m.If(self.start):
             m.d.sync += [flushing.eq(1), beat.eq(0), plane.eq(ins.planes - 1),

@@ -34,7 +34,8 @@ class RowLoader(wiring.Component):
         super().__init__({
             "instruction": In(Instruction(hardware)), "start": In(1), "address": In(ADDRESS_BITS),
             "port": Out(ReadPort(hardware.port_bits)),
-            "write": Out(SpikeWrite(hardware)), "take_row": In(1), "row_here": Out(1),
+            "write": Out(SpikeWrite(hardware, words=LINE_WORDS)),
+            "take_row": In(1), "row_here": Out(1),
         })
 
     def elaborate(self, platform):
@@ -56,7 +57,7 @@ class RowLoader(wiring.Component):
             self.row_here.eq(loaded != taken),
             reader.address.eq(self.address + place), reader.beats.eq(ins.source_beats),
             self.write.half.eq(ins.source_half),
-            *(address.eq(target) for address in self.write.addresses),
+            self.write.addresses[0].eq(target),
             self.write.data.eq(join.o.payload),
         ]
         m.d.sync += taken.eq(taken + self.take_row)
@@ -115,7 +116,7 @@ class RowStorer(wiring.Component):
         super().__init__({
             "instruction": In(Instruction(hardware)), "start": In(1), "address": In(ADDRESS_BITS),
             "port": Out(WritePort(hardware.port_bits)),
-            "read": Out(SpikeRead(hardware)), "may_read": In(1), "begin_row": In(1),
+            "read": Out(SpikeRead(hardware, 1)), "may_read": In(1), "begin_row": In(1),
             "row_done": In(1), "row_free": Out(1), "busy": Out(1),
         })
 
@@ -141,7 +142,7 @@ class RowStorer(wiring.Component):
             self.row_free.eq((begun - written)[:ROW_COUNT_BITS] != ins.target_rows),
             self.busy.eq(begun != written),
             self.read.en.eq(asking), self.read.half.eq(ins.target_half),
-            *(address.eq(source) for address in self.read.addresses),
+            self.read.addresses[0].eq(source),
             queue.w_en.eq(arriving), queue.w_data.eq(self.read.data),
             split.i.valid.eq(queue.r_rdy), split.i.payload.eq(queue.r_data),
             queue.r_en.eq(split.i.ready),
@@ -177,8 +178,9 @@ class MapWindow(wiring.Component):
         super().__init__({
             "instruction": In(Instruction(hardware)), "start": In(1), "address": In(ADDRESS_BITS),
             "port": Out(DataPort(hardware.port_bits)),
-            "write": Out(SpikeWrite(hardware)), "take_row": In(1), "row_here": Out(1),
-            "read": Out(SpikeRead(hardware)), "may_read": In(1), "begin_row": In(1),
+            "write": Out(SpikeWrite(hardware, words=LINE_WORDS)),
+            "take_row": In(1), "row_here": Out(1),
+            "read": Out(SpikeRead(hardware, 1)), "may_read": In(1), "begin_row": In(1),
             "row_done": In(1), "row_free": Out(1), "busy": Out(1),
         })
 

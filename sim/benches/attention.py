@@ -61,7 +61,7 @@ async def attention(dut: SimHandleBase) -> None:
     shape = (HEIGHT, WIDTH, timesteps, words, word_bits)
     bench = Bench(dut)
     await bench.start()
-    memory = SpikeMemoryModel(bench, reads=("read",), writes=("write",))
+    memory = SpikeMemoryModel(bench, hardware, reads=("read",), writes=("write",))
     rng = np.random.default_rng(5)
     # Silence, everything at once (all counters saturate), then densities in between.
     for density in (0.0, 1.0, 0.05, 0.3):

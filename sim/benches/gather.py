@@ -37,7 +37,7 @@ async def taps(dut: SimHandleBase) -> None:
         kernel3=kernel == 3, weight_base=ROW, tile_stride=tile, tiles=TILES,
         row_tap_stride=3 * tap if kernel == 3 else 0, word_stride=stride,
         line_stride=slice_bits if kernel == 3 else LINE * slice_bits)})
-    memory = SpikeMemoryModel(bench, reads=("memory",))
+    memory = SpikeMemoryModel(bench, hardware, reads=("memory",))
     shape = (source.height, source.width, STEPS, WORDS, word_bits)
     spikes = np.random.default_rng(6).random(shape) < 0.5
     memory.store(source, spikes)

@@ -31,7 +31,7 @@ async def samples(dut: SimHandleBase) -> None:
     await bench.start({"instruction": instruction_bits(
         hardware, height=target.height, width=target.width, timesteps=timesteps,
         **target.target())})
-    memory = SpikeMemoryModel(bench, writes=("write",))
+    memory = SpikeMemoryModel(bench, hardware, writes=("write",))
     ends: list[bool] = []
 
     async def count_ends() -> None:

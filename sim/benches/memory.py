@@ -8,6 +8,8 @@ import cocotb
 import numpy as np
 from cocotb.triggers import FallingEdge, ReadOnly
 
+from hw.config import HardwareConfig
+from hw.spike_memory import line_address
 from sim.benches.maps import LINE, Place, StoredMap
 from sim.streams import Bench
 
@@ -16,12 +18,16 @@ class SpikeMemoryModel:
     """Serves the read ports and takes the write ports named in `reads` and `writes`.
 
     Data follow addresses by one cycle and hold while `en` is 0, as `hw.spike_memory` says.
-    words:   by place; words that were never written are full of spikes
-    written: every place written, in order
+    hardware: what the ports belong to; without, they have an address and a word for each bank
+    words:    by place; words that were never written are full of spikes
+    written:  every place written, in order
     """
 
-    def __init__(self, bench: Bench, reads: Sequence[str] = (), writes: Sequence[str] = ()) -> None:
+    def __init__(self, bench: Bench, hardware: HardwareConfig | None = None,
+                 reads: Sequence[str] = (), writes: Sequence[str] = ()) -> None:
         self._bench = bench
+        self._address_bits = line_address(hardware) if hardware else 0
+        self._word_bits = hardware.geometry.spike_word if hardware else 0
         self.words: dict[Place, int] = {}
         self.written: list[Place] = []
         for name in reads:
@@ -44,39 +50,41 @@ class SpikeMemoryModel:
         return spikes
 
     async def _read(self, name: str) -> None:
-        en, half, addresses, data = self._ports(name)
+        en, half, addresses, data, _ = self._ports(name)
         while True:
             await ReadOnly()
-            lines = _parts(addresses) if int(en.value) else None
+            lines = _parts(addresses, self._address_bits) if int(en.value) else None
             which = int(half.value)
             await FallingEdge(self._bench.dut.clk)
-            if lines is not None:
+            if lines is not None and data is not None:
                 width = len(data) // LINE
                 full = (1 << width) - 1
                 data.value = sum(self.words.get((which, bank, line), full) << bank * width
                                  for bank, line in enumerate(lines))
 
     async def _write(self, name: str) -> None:
-        en, half, addresses, data = self._ports(name)
+        en, half, addresses, data, merge = self._ports(name)
         while True:
             await ReadOnly()
-            banks = int(en.value)
-            for bank, (line, word) in enumerate(zip(_parts(addresses), _parts(data))):
+            banks, merges = int(en.value), int(merge.value) if merge is not None else 0
+            for bank, (line, word) in enumerate(zip(_parts(addresses, self._address_bits),
+                                                    _parts(data, self._word_bits))):
                 if banks >> bank & 1:
                     place = int(half.value), bank, line
-                    self.words[place] = word
+                    self.words[place] = word | (self.words[place] if merges >> bank & 1 else 0)
                     self.written.append(place)
             await FallingEdge(self._bench.dut.clk)
 
     def _ports(self, name: str) -> tuple:
-        return tuple(getattr(self._bench.dut, f"{name}__{part}")
-                     for part in ("en", "half", "addresses", "data"))
+        return tuple(getattr(self._bench.dut, f"{name}__{part}", None)
+                     for part in ("en", "half", "addresses", "data", "merge"))
 
 
-def _parts(port: Any) -> list[int]:
-    """Values of the banks, which lie side by side in the port."""
-    width, value = len(port) // LINE, int(port.value)
-    return [value >> bank * width & (1 << width) - 1 for bank in range(LINE)]
+def _parts(port: Any, width: int) -> list[int]:
+    """Values of the banks, which lie side by side in the port, or repeat if there are fewer."""
+    width, value = width or len(port) // LINE, int(port.value)
+    parts = len(port) // width
+    return [value >> bank % parts * width & (1 << width) - 1 for bank in range(LINE)]
 
 
 def word_of(bits: np.ndarray) -> int:

@@ -43,7 +43,7 @@ async def windows(dut: SimHandleBase) -> None:
     bench = Bench(dut)
     await bench.start({"instruction": instruction_bits(
         hardware, fire=1, pool=pools, **target.target())})
-    memory = SpikeMemoryModel(bench, reads=("read",), writes=("write",))
+    memory = SpikeMemoryModel(bench, hardware, reads=("read",), writes=("write",))
     done = 0
     for density in (0.1, 0.7):  # the second map overwrites the first
         rng = np.random.default_rng(8)

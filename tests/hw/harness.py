@@ -18,7 +18,7 @@ from amaranth.sim import Simulator
 
 from hw.config import HardwareConfig
 from hw.layout import Geometry
-from sim.benches.maps import Place
+from sim.benches.maps import LINE, Place
 
 # Largest random gap in front of an item on the source's side, and on the sink's.
 GAPS = {"continuous": (0, 0), "idle": (3, 0), "backpressure": (0, 3), "both": (3, 3)}
@@ -56,6 +56,11 @@ def signed(value: int, width: int) -> int:
     """Two's complement of the low `width` bits."""
     value &= (1 << width) - 1
     return value - (value >> width - 1 << width)
+
+
+def by_bank(values: Sequence[int]) -> list[int]:
+    """Addresses or words of a port of the spike memory, by bank."""
+    return [values[bank % len(values)] for bank in range(LINE)]
 
 
 class Bench:
@@ -163,16 +168,18 @@ class Bench:
         Returns (half, line of each bank) of every read.
         """
         reads: list[tuple[int, tuple[int, ...]]] = []
-        word = (1 << len(Value.cast(port.data[0]))) - 1
+        answers = hasattr(port, "data")
+        word = (1 << len(Value.cast(port.data[0]))) - 1 if answers else 0
 
         async def serve(ctx):
             async for _, _, en, half, addresses in ctx.tick().sample(port.en, port.half,
                                                                     port.addresses):
                 if en:
-                    lines = plain(addresses)
+                    lines = by_bank(plain(addresses))
                     reads.append((half, tuple(lines)))
-                    ctx.set(port.data, [contents.get((half, bank, line), other & word)
-                                        for bank, line in enumerate(lines)])
+                    if answers:
+                        ctx.set(port.data, [contents.get((half, bank, line), other & word)
+                                            for bank, line in enumerate(lines)])
         self.sim.add_testbench(serve, background=True)
         return reads
 
@@ -180,13 +187,18 @@ class Bench:
         """Keep writes in contents[half, bank, line]; returns (cycle, place, word) of each."""
         writes: list[tuple[int, Place, int]] = []
 
+        merged = getattr(port, "merge", Const(0))
+
         async def keep(ctx):
             cycle = 0
-            async for _, _, en, half, addresses, words in ctx.tick().sample(
-                    port.en, port.half, port.addresses, port.data):
+            async for _, _, en, half, addresses, words, merge in ctx.tick().sample(
+                    port.en, port.half, port.addresses, port.data, merged):
                 if en:
-                    for bank, (line, word) in enumerate(zip(plain(addresses), plain(words))):
+                    for bank, (line, word) in enumerate(zip(by_bank(plain(addresses)),
+                                                            by_bank(plain(words)))):
                         if en >> bank & 1:
+                            if merge >> bank & 1:
+                                word |= contents[half, bank, line]
                             contents[half, bank, line] = word
                             writes.append((cycle, (half, bank, line), word))
                 cycle += 1

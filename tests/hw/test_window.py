@@ -256,7 +256,7 @@ def serve_shared(bench, dut, contents):
     async def serve(ctx):
         async for _, _, en, half, addresses, free in ctx.tick().sample(
                 dut.read.en, dut.read.half, dut.read.addresses, dut.may_read):
-            lines = plain(addresses)
+            lines = plain(addresses) * LINE
             if en and not free:
                 stolen.append(lines)
             if en:
