@@ -79,7 +79,7 @@ CASES = (
     case("fashion", lanes=32, banks=8, port_bits=64, spill_residual=True),
     case("fashion", lanes=64, banks=1, port_bits=128, neurons=8, weight_bits=4,
          changes={"max_timesteps": 16}),
-    case("fashion", lanes=16, banks=2, port_bits=64, spike_lines=(800, 800)),
+    case("fashion", lanes=16, banks=2, port_bits=64, changes={"spills_maps": True, "program_words": 512}),
     case("fashion", lanes=128, banks=4, port_bits=128),
     case("digits", lanes=48, banks=2, held_out=True),
     case("digits", lanes=64, banks=4, neurons=16, weight_bits=4, held_out=True),
