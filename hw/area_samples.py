@@ -1,25 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configurations that the area model is fitted to, and their synthesis."""
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-from amaranth.back import verilog
 from tqdm import tqdm
 
-from hw.accelerator import Accelerator, Images
 from hw.area import Sample
 from hw.area_terms import unit_terms
-from hw.build import CACHE
-from hw.compiler import compile_model
+from hw.compiler import Program, compile_model
 from hw.config import HardwareConfig
+from hw.core import TOP, core_statistics
+from hw.generate import accelerator_verilog
 from hw.model import SHIPPED_MODEL, FixedPointModel
-from hw.report import Usage, hierarchy, synthesize
-
-TOP = "accelerator"
+from hw.report import Usage, hierarchy
 
 
 @dataclass(frozen=True)
@@ -41,8 +36,8 @@ class Case:
         parts += [f"{self.weight_bits} bits"] * (self.weight_bits != 8)
         return " ".join([*parts, *(f"{name} {value}" for name, value in self.changes.items())])
 
-    def hardware(self) -> tuple[HardwareConfig, Images]:
-        """The configuration, and memory contents that are cheap to synthesize."""
+    def program(self) -> Program:
+        """The program, with memory contents that are cheap to synthesize."""
         model = FixedPointModel.load(SHIPPED_MODEL.parent / self.network)
         if self.weight_bits != model.weight_bits:
             shift = model.weight_bits - self.weight_bits
@@ -50,14 +45,15 @@ class Case:
                 name: replace(tensors, weight=tensors.weight >> shift)
                 for name, tensors in model.tensors.items()})
         hardware = replace(HardwareConfig.for_model(model, **self.options), **self.changes)
-        images = compile_model(model, hardware).memory
-        if images.weights:
+        program = compile_model(model, hardware)
+        if program.memory.weights:
             # Block RAMs of equal contents are one module to yosys; a constant would be no memory.
             ones = (1 << hardware.geometry.lanes * hardware.weight_bits) - 1
             stripes = ones // 3
             rows = [stripes ^ ones * (index & 1) for index in range(hardware.weight_rows)]
-            images = replace(images, weights=[rows] * hardware.geometry.banks)
-        return hardware, images
+            weights = [rows] * hardware.geometry.banks
+            program = replace(program, memory=replace(program.memory, weights=weights))
+        return program
 
 
 def case(network: str, weight_bits: int = 8, changes: Mapping[str, Any] | None = None,
@@ -68,23 +64,22 @@ def case(network: str, weight_bits: int = 8, changes: Mapping[str, Any] | None =
 # Small ones mostly, so that all take 20 CPU minutes; each field varies in several.
 CASES = (
     case("digits", lanes=32, banks=2),
-    case("digits", lanes=16, banks=1),
-    case("digits", lanes=16, banks=4, neurons=4, weight_bits=4),
-    case("digits", lanes=32, banks=4, port_bits=64, neurons=16),
-    case("digits", lanes=64, banks=2, weight_bits=6, attention_engines=2),
-    case("digits", lanes=32, banks=2, spike_word=32, neurons=16, changes={"slow_tau": True}),
-    case("digits", lanes=8, banks=1, changes={"acc_width": 20, "state_width": 24}),
-    case("fashion", lanes=32, banks=2, port_bits=64),
+    case("digits", lanes=16, banks=1, pairs=False, beside=False),
+    case("digits", lanes=16, banks=4, neurons=4, weight_bits=4, pairs=True),
+    case("digits", lanes=32, banks=4, port_bits=64, neurons=16, pairs=True, beside=True),
+    case("digits", lanes=64, banks=2, weight_bits=6, attention_engines=2, pairs=False),
+    case("digits", lanes=32, banks=2, spike_word=32, neurons=16, pairs=False, beside=False,
+         changes={"slow_tau": True}),
+    case("fashion", lanes=32, banks=2, port_bits=64, pairs=True, beside=False),
     case("fashion", lanes=64, banks=4, port_bits=128),
-    case("fashion", lanes=32, banks=8, port_bits=64, spill_residual=True),
-    case("fashion", lanes=64, banks=1, port_bits=128, neurons=8, weight_bits=4,
+    case("fashion", lanes=32, banks=8, port_bits=64, spill_residual=True, pairs=False,
          changes={"max_timesteps": 16}),
-    case("fashion", lanes=16, banks=2, port_bits=64, changes={"spills_maps": True, "program_words": 512}),
+    case("fashion", lanes=16, banks=2, port_bits=64, pairs=False, beside=False,
+         changes={"spills_maps": True, "program_words": 640}),
     case("fashion", lanes=128, banks=4, port_bits=128),
     case("digits", lanes=48, banks=2, held_out=True),
     case("digits", lanes=64, banks=4, neurons=16, weight_bits=4, held_out=True),
     case("fashion", lanes=64, banks=2, port_bits=64, neurons=32, held_out=True),
-    case("fashion", lanes=96, banks=4, port_bits=128, attention_engines=2, held_out=True),
 )
 
 
@@ -95,12 +90,9 @@ def synthesize_samples() -> list[Sample]:
 
 def sample(each: Case) -> Sample:
     """A case through yosys; its cells by unit."""
-    hardware, images = each.hardware()
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / f"{TOP}.v"
-        source.write_text(verilog.convert(Accelerator(hardware, images), name=TOP, emit_src=False,
-                                          strip_internal_attrs=True))
-        modules = hierarchy(synthesize(source, TOP, CACHE)["netlist"], TOP)
+    program = each.program()
+    modules = hierarchy(core_statistics(accelerator_verilog(program))["netlist"], TOP)
+    hardware = program.hardware
     return Sample(each.name, each.held_out, hardware, own_usage(modules, unit_terms(hardware)),
                   modules[TOP].ramb36)
 

@@ -27,6 +27,7 @@ def unit_terms(hardware: HardwareConfig) -> dict[str, dict[str, float]]:
     weight, word, line = hardware.weight_bits, g.spike_word, g.line_bits
     row, address = bits_for(hardware.weight_rows), bits_for(max(hardware.spike_lines))
     streamed, tag = hardware.streamed, Tag(hardware).size
+    pairs, beside = hardware.pairs, hardware.beside
     slices = LINE_WORDS * g.slice_bits
     full, current = hardware.current_full_width, hardware.current_width
     value = max(current, hardware.residual_width)
@@ -38,17 +39,19 @@ def unit_terms(hardware: HardwareConfig) -> dict[str, dict[str, float]]:
         "": {"one": 1},
         "lanes.lane*": {"tree": lanes * (slots - 1) * weight, "slots": lanes * slots,
                         "accumulators": lanes * hardware.acc_width, "lanes": lanes,
-                        "gates": lanes * banks * weight * streamed},
-        "lanes": {"one": 1, "row": lanes * weight * streamed, "addresses": slots * row * streamed},
+                        "kept": lanes * hardware.acc_width * pairs},
+        "lanes": {"one": 1, "pairs": pairs, "beside": beside, "row": lanes * weight * streamed, "addresses": slots * row * streamed},
         "dispatch.scan*": {"events": banks * slices * g.ports, "slices": banks * slices,
                            "rows": slots * row, "queues": banks * (slices + row), "banks": banks},
-        "dispatch": {"one": 1, "rows": slots * row, "banks": banks},
+        "dispatch": {"one": 1, "rows": slots * row, "banks": banks, "beside": slots * beside},
         "gather": {"one": 1, "line": line, "addresses": address, "rows": row,
+                   "pairs": line * pairs, "beside": beside,
                    "samples": LINE_WORDS * hardware.in_channels * -(-hardware.input_width // _MUX),
                    "windows": address * hardware.spills_maps},
         "finish.drain": {"one": 1, "beats": neurons * hardware.acc_width,
                          "multiplexers": neurons * hardware.acc_width * -(-(beats - 1) // _MUX),
-                         "addresses": address, "tag": tag},
+                         "addresses": address, "tag": tag, "pairs": address * pairs,
+                         "beside": beside},
         "finish.current": {
             "one": 1, "planes": neurons * hardware.plane_width, "bias": neurons * full,
             "counters": neurons, "sums": lutram(max(2, beats), neurons * hardware.plane_width),
@@ -60,7 +63,7 @@ def unit_terms(hardware: HardwareConfig) -> dict[str, dict[str, float]]:
                             "parameters": neurons * hardware.param_width, "tag": tag},
         "finish.lif": {"one": 1, "states": neurons * hardware.state_width,
                        "slow": neurons * hardware.state_width * hardware.slow_tau,
-                       "memory": lutram(max(2, beats), neurons * hardware.state_width),
+                       "memory": lutram(max(2, beats) << pairs, neurons * hardware.state_width),
                        "tag": tag},
         "finish.pack": {"one": 1, "word": word, "tag": tag},
         "finish.pool": {"one": 1, "line": line, "addresses": LINE_WORDS * address,

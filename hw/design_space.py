@@ -12,24 +12,26 @@ from dataclasses import dataclass, replace
 
 from hw.area import Area
 from hw.config import HardwareConfig
-from hw.layout import DEFAULT_BANKS, DEFAULT_LANES, plan_memory
+from hw.layout import DEFAULT_BANKS, DEFAULT_LANES
 from hw.model import FixedPointModel
 
 # Depth of a block RAM that is read through both of its ports: fewer weight rows save nothing.
 ROWS = 1024
 AXES: dict[str, tuple[int, ...]] = {
     "lanes": (8, 16, 24, 32, 48, 64, 96, 128, 192, 256),
-    "banks": (1, 2, 4, 8, 16),
+    "banks": (1, 2, 3, 4, 6, 8, 12, 16),
     "spike_word": (8, 16, 32, 64, 128),
     "neurons": (2, 4, 8, 16, 32, 64),
     "attention_engines": (1, 2, 4, 8),
     "ring": (0, 1, 2),
+    "pairs": (False, True),
+    "beside": (False, True),
 }
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Choice:
-    """The arguments of `HardwareConfig.for_model` that the search varies; 0: as it chooses.
+    """The arguments of `HardwareConfig.for_model` that the search varies; 0 or None: as it chooses.
 
     ring: streamed weights: rows of a bank, of which each is filled up to whole block RAMs: 0 for
           the largest tile, 1 for the largest two neighbours, 2 for twice that
@@ -44,31 +46,34 @@ class Choice:
     port_bits: int = 0
     ring: int = 1
     spill_residual: bool = False
+    pairs: bool | None = None
+    beside: bool | None = None
 
     def hardware(self, model: FixedPointModel) -> HardwareConfig:
         """ValueError, one sentence, where it cannot be built for `model`."""
-        config = HardwareConfig.for_model(
-            model, self.lanes, self.banks, self.spike_word or None, self.neurons or None,
-            self.port_bits, spill_residual=self.spill_residual,
-            attention_engines=self.attention_engines or None)
-        if not config.streamed:
-            return config
-        rows = config.weight_rows * max(1, self.ring)
+        def config(rows: int | None = None) -> HardwareConfig:
+            return HardwareConfig.for_model(
+                model, self.lanes, self.banks, self.spike_word or None, self.neurons or None,
+                self.port_bits, weight_rows=rows, spill_residual=self.spill_residual,
+                attention_engines=self.attention_engines or None, pairs=self.pairs,
+                beside=self.beside)
+
+        first = config()
+        if not first.streamed:
+            return first
+        rows = first.weight_rows * max(1, self.ring)
         if not self.ring:
-            plan = plan_memory(model.network, config.geometry, model.input.bits,
-                               model.residual.width)
-            rows = max(layer.tile_rows for layer in plan.layers if layer.layer.has_weights) + 1
-        return HardwareConfig.for_model(
-            model, self.lanes, self.banks, self.spike_word or None, self.neurons or None,
-            self.port_bits, weight_rows=-(-rows // ROWS) * ROWS,
-            spill_residual=self.spill_residual, attention_engines=config.attention_engines)
+            rows = 1 + max(layer.tile_rows for layer in first.plan(model).layers
+                           if layer.layer.has_weights)
+        return config(-(-rows // ROWS) * ROWS)
 
     def resolved(self, hardware: HardwareConfig) -> "Choice":
         """The same with every value that `hardware`, made from it, has chosen."""
         geometry = hardware.geometry
         return replace(self, spike_word=geometry.spike_word, neurons=geometry.neurons,
                        attention_engines=hardware.attention_engines,
-                       ring=self.ring if hardware.streamed else 1)
+                       ring=self.ring if hardware.streamed else 1, pairs=hardware.pairs,
+                       beside=hardware.beside)
 
     def neighbours(self) -> Iterator["Choice"]:
         """One step along each axis; more or fewer slots also with the words and neurons chosen
@@ -83,7 +88,8 @@ class Choice:
                 step = replace(self, **{name: value})
                 yield step
                 if name in ("lanes", "banks"):
-                    yield replace(step, spike_word=0, neurons=0, attention_engines=0)
+                    yield replace(step, spike_word=0, neurons=0, attention_engines=0, pairs=None,
+                                  beside=None)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from hw.compiler import compile_model
 from hw.config import MIN_INTERVAL, HardwareConfig
 from hw.cycles import predict_inference
 from hw.design_space import Choice, Point, Search, front
-from hw.layout import plan_memory
+from hw.layout import Walk
 from hw.model import SHIPPED_MODEL, FixedPointModel, Samples
 from hw.network import Kind
 from hw.options import MANY_WEIGHTS, positive, weight_count
@@ -88,8 +88,7 @@ class Workload:
         """Cycles that no schedule can undercut: the adders of each layer, the beats of its results,
         and the port over the whole.
         """
-        plan = plan_memory(self.model.network, hardware.geometry, self.model.input.bits,
-                           self.model.residual.width)
+        plan = hardware.plan(self.model)
         total, bits = 0.0, 0
         for layer in plan.layers:
             if not layer.layer.has_weights:
@@ -100,9 +99,11 @@ class Workload:
                 continue
             events = np.mean([window_events(np.asarray(maps[layer.layer.name]),
                                             layer.layer.kernel) for maps in self.maps])
-            beats = max(MIN_INTERVAL, layer.last_beats)
-            groups = layer.layer.positions * self.model.network.timesteps
-            total += layer.tiles * max(events / hardware.geometry.slots, groups * beats)
+            # Two positions may share all of their additions, or all of their beats' time.
+            sharing = 1 if layer.walk is Walk.ALONE else 2
+            groups = layer.layer.positions * self.model.network.timesteps / sharing
+            total += layer.tiles * max(events / sharing / hardware.geometry.slots,
+                                       groups * max(MIN_INTERVAL, layer.last_beats))
         return max(total, bits / hardware.port_bits if hardware.streamed else 0)
 
 
