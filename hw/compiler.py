@@ -165,7 +165,7 @@ def _check(model: FixedPointModel, hardware: HardwareConfig, plan: MemoryPlan) -
     geometry = hardware.geometry
     needed = HardwareConfig.for_model(model, geometry.lanes, geometry.banks, geometry.spike_word,
                                       geometry.neurons, hardware.port_bits,
-                                      pairs=hardware.pairs)
+                                      pairs=hardware.pairs, beside=hardware.beside)
     for name in ("input_width", "in_channels", "residual_width"):
         if getattr(needed, name) != getattr(hardware, name):
             raise ValueError(f"hardware {name} must be {getattr(needed, name)} for this model, "
