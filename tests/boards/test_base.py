@@ -7,7 +7,7 @@ import pytest
 
 from boards.base import Board, Resources
 
-RESOURCES = Resources(lut=8, ff=16, ramb36=0, carry4=2, dsp=0)
+RESOURCES = Resources(lut=8, ff=16, ram=0, carry=2, dsp=0)
 BOARD = Board("toy", "xc7a1", RESOURCES, 12, platform=list)
 
 
@@ -33,7 +33,7 @@ def test_name_must_suit_a_folder_and_a_module(name):
         replace(BOARD, name=name)
 
 
-@pytest.mark.parametrize("field", ["lut", "ff", "ramb36", "carry4", "dsp"])
+@pytest.mark.parametrize("field", ["lut", "ff", "ram", "carry", "dsp"])
 @pytest.mark.parametrize("value", [-1, 1.5, None])
 def test_resources_are_counts(field, value):
     with pytest.raises(ValueError,
