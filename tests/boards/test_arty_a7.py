@@ -25,7 +25,7 @@ def test_block_ram_and_dsp_of_the_data_sheet():
 @both
 def test_platform_agrees(board):
     platform = board.platform()
-    assert platform.default_clk_frequency == board.clock_hz
+    assert platform.default_clk_frequency == board.oscillator_hz
     plan = platform.build(Module(), name="empty", do_build=False)
     assert f"-part {board.part}\n" in plan.files["empty.tcl"]
 

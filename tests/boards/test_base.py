@@ -27,6 +27,13 @@ def test_clock_must_tick(mhz):
         replace(BOARD, clock_mhz=mhz)
 
 
+def test_the_design_may_have_another_clock():
+    board = replace(BOARD, core_mhz=48)
+    assert (board.oscillator_hz, board.clock_hz) == (12_000_000, 48_000_000)
+    with pytest.raises(ValueError, match=r"^sync_mhz must be positive, not -1$"):
+        replace(BOARD, core_mhz=-1)
+
+
 @pytest.mark.parametrize("name", ["", "a b", "7series", "a/b"])
 def test_name_must_suit_a_folder_and_a_module(name):
     with pytest.raises(ValueError, match=rf"^board name must be a Python identifier, not {name!r}"):
