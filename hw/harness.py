@@ -12,10 +12,15 @@ _PORT = re.compile(r"^\s*(input|output) (?:wire |reg )?(?:signed )?(?:\[(\d+):0\
 _FAN_IN = 4
 
 
+def _identifier(module: str) -> str:
+    # An escaped identifier of Verilog ends with a space.
+    return module if re.fullmatch(r"\w+", module) else f"\\{module} "
+
+
 def module_ports(verilog: str, module: str) -> list[tuple[str, str, int]]:
     """Direction, name and width of each port; ValueError if there is no such module."""
-    escaped = re.escape(module if re.fullmatch(r"\w+", module) else f"\\{module} ")
-    match = re.search(rf"^module {escaped}\(.*?^endmodule", verilog, re.MULTILINE | re.DOTALL)
+    escaped = re.escape(_identifier(module))
+    match = re.search(rf"^module {escaped} *\(.*?^endmodule", verilog, re.MULTILINE | re.DOTALL)
     if match is None:
         raise ValueError(f"unit must be a module of the design, not {module!r}")
     return [(direction, name, int(high or 0) + 1)
@@ -51,7 +56,7 @@ def harness(verilog: str, module: str) -> str:
     reduction = "".join(
         f"    level{n + 1}[{i}] <= ^level{n}[{min(size, _FAN_IN * (i + 1)) - 1}:{_FAN_IN * i}];\n"
         for n, size in enumerate(levels[:-1]) for i in range(levels[n + 1]))
-    instance = module if re.fullmatch(r"\w+", module) else f"\\{module} "
+    instance = _identifier(module)
     return (f"module {NAME}(input clk, input rst, input i, output o);\n"
             f"  reg reset;\n  reg [{ins - 1}:0] source;\n  wire [{outs - 1}:0] result;\n"
             f"{registers}  assign o = level{len(levels) - 1};\n"

@@ -3,8 +3,8 @@
 
 from collections.abc import Sequence
 
-from hw.toolchains.base import Timing, Toolchain, ToolError
 from hw.toolchains.ecp5 import Ecp5
+from hw.toolchains.toolchain import Timing, Toolchain, ToolError
 from hw.toolchains.vivado import Vivado
 from hw.toolchains.xilinx import XilinxOpen
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hw.families import ECP5
 from hw.report import SynthesisError, synthesize
-from hw.toolchains.base import Timing, Toolchain, ToolError, run_tool, yowasp
 from hw.toolchains.nextpnr import instances, read_report
+from hw.toolchains.toolchain import Timing, Toolchain, ToolError, run_tool, yowasp
 
 # Device, speed grade, package; the grade of temperature and the lead-free mark do not matter here.
 _PART = re.compile(r"LFE5UM?5?G?-(12|25|45|85)F-([678])(BG256|BG381|BG554|BG756|MG285)[CI]?")

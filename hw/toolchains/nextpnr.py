@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hw.toolchains.base import Step, Timing, ToolError
+from hw.toolchains.toolchain import Step, Timing, ToolError
 
 
 def read_report(path: Path, target_mhz: float, modules: frozenset[str] = frozenset(),

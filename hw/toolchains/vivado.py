@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from hw.families import XC7
-from hw.toolchains.base import Step, Timing, Toolchain, ToolError, run_tool
+from hw.toolchains.toolchain import Step, Timing, Toolchain, ToolError, run_tool
 
 # "WNS(ns) TNS(ns) ..." is followed by a line of dashes and one of figures.
 _SLACK = re.compile(r"WNS\(ns\).*\n[ -]+\n\s*(-?[\d.]+)")

@@ -67,7 +67,7 @@ class Platform:
 
     default_clk, default_rst = "clk", None
 
-    def request(self, name, dir):
+    def request(self, name, **_):
         return name
 
 
@@ -92,7 +92,7 @@ def test_reset_lasts_and_follows_the_lock(monkeypatch):
 
     async def run(ctx):
         ctx.set(generator.lock, 1)
-        for cycle in range(2 * RESET_CYCLES):
+        for _ in range(2 * RESET_CYCLES):
             ctx.set(clock, 1)
             await ctx.delay(1e-7)
             ctx.set(clock, 0)

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from hw.toolchains.base import ToolError
 from hw.toolchains.nextpnr import instances, module_of, read_report
+from hw.toolchains.toolchain import ToolError
 
 MODULES = frozenset({"core", "core.dispatch", "core.dispatch.scan0"})
 

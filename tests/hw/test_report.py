@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 
 from hw import report
-from hw.report import SynthesisError, Usage, cell_usage, hierarchy, multipliers, over_budget
+from hw.families import Usage
+from hw.report import SynthesisError, cell_usage, hierarchy, multipliers, over_budget
 
 DEVICE = Usage(lut=100, ff=200, ram=2, carry=25, dsp=1)
 
