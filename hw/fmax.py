@@ -97,7 +97,8 @@ def measure(verilog: str, unit: str, device: Device, target_mhz: float) -> Timin
         folder = Path(temporary)
         (folder / "top.v").write_text(source)
         design = folder / f"{HARNESS}.json"
-        synthesize(folder / "top.v", HARNESS, CACHE, toolchain.family, design)
+        synthesize(folder / "top.v", HARNESS, CACHE, family=toolchain.family,
+                   netlist=design)
         return toolchain.place(design, HARNESS, device.part, target_mhz, [*device.options])
 
 

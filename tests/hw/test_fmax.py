@@ -17,7 +17,7 @@ def run(monkeypatch, tmp_path, capsys):
     """Call the command: exit status, stdout, stderr; what was synthesized is in `run.sources`."""
     monkeypatch.chdir(tmp_path)
 
-    def synthesize(source, top, cache, family, netlist):
+    def synthesize(source, top, cache, *, family, netlist):
         call.sources.append((source.read_text(), top, family.name))
 
     def call(*arguments, place=lambda *_: TIMING):
