@@ -7,6 +7,8 @@
 #   make fashion-mnist   Fashion-MNIST for quantize.train, from Debian's or Ubuntu's package of it
 #                        (apt-get, no root) into build/data; where there is no apt, set the
 #                        environment variable FASHION_MNIST to a folder with its four .gz files
+#   make tools-xilinx    place and route for Xilinx 7 series: unpacks Debian unstable's packages of it
+#                    into ~/.cache/spikeloom (no root); MIRROR=URL where apt knows no Debian mirror
 #   make clean       remove build/; `make distclean` removes the environment too
 #
 # Needs Python 3.11 or newer with venv, a C++ compiler and make.
@@ -33,7 +35,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 python := $(VENV)/bin/python
 stamp  := $(VENV)/.spikeloom
 
-.PHONY: setup demo test test-slow lint fashion-mnist clean distclean
+.PHONY: setup demo test test-slow lint fashion-mnist tools-xilinx clean distclean
 .DELETE_ON_ERROR:
 
 setup: $(stamp)
@@ -78,6 +80,9 @@ fashion-mnist:
 	fi; \
 	dpkg-deb -x "$$work"/*.deb "$$work" && \
 	mv "$$work/usr/share/datasets/fashion-mnist" $(FASHION) && echo 'wrote $(FASHION)'
+
+tools-xilinx: $(stamp)
+	@$(python) -m hw.toolchains.provision $(if $(MIRROR),--mirror $(MIRROR))
 
 clean:
 	rm -rf build .pytest_cache .ruff_cache .hypothesis

@@ -7,6 +7,7 @@ Pins come from amaranth-boards, resources from Xilinx DS180, parts from Digilent
 from amaranth_boards.arty_a7 import ArtyA7_35Platform, ArtyA7_100Platform
 
 from boards.base import Board, Resources
+from boards.clocking import Xilinx7Divider
 
 
 class ArtyA7100Platform(ArtyA7_100Platform):
@@ -20,9 +21,11 @@ _LEDS = (("led", 0), ("led", 1), ("led", 2), ("led", 3))
 
 arty_a7 = Board(
     name="arty_a7", part="xc7a35ticsg324-1L", clock_mhz=100, platform=ArtyA7_35Platform, leds=_LEDS,
-    resources=Resources(lut=20_800, ff=41_600, ramb36=50, carry4=5_200, dsp=90))
+    core_mhz=50, clocking=Xilinx7Divider, loader="openFPGALoader -b arty_a7_35t {bit}",
+    resources=Resources(lut=20_800, ff=41_600, ram=50, carry=5_200, dsp=90))
 
 arty_a7_100 = Board(
     name="arty_a7_100", part="xc7a100tcsg324-1", clock_mhz=100, platform=ArtyA7100Platform,
     leds=_LEDS,
-    resources=Resources(lut=63_400, ff=126_800, ramb36=135, carry4=15_850, dsp=240))
+    core_mhz=50, clocking=Xilinx7Divider, loader="openFPGALoader -b arty_a7_100t {bit}",
+    resources=Resources(lut=63_400, ff=126_800, ram=135, carry=15_850, dsp=240))

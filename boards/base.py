@@ -3,25 +3,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
-from amaranth.vendor import XilinxPlatform
+from hw.families import XC7, Family
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a 7 series device has.
+    """What a device has, in the units of its family (`hw.families.Family.labels`).
 
-    lut:    6-input LUTs
-    ff:     flip-flops, eight a slice
-    ramb36: block RAMs of 36 Kbit, each of which can be two RAMB18
-    carry4: carry chains of four bits, one a slice
-    dsp:    DSP48E1, listed to show that none is used
+    lut:   LUTs; of 7 series with six inputs, of ECP5 with four
+    ff:    flip-flops
+    ram:   block RAMs; of 7 series 36 Kbit, each of which can be two RAMB18
+    carry: carry chain cells
+    dsp:   multipliers, listed to show that none is used
     """
 
     lut: int
     ff: int
-    ramb36: int
-    carry4: int
+    ram: int
+    carry: int
     dsp: int
 
     def __post_init__(self) -> None:
@@ -36,29 +37,58 @@ class Board:
     """A board that `python -m hw.build` and `boards.top` can target.
 
     name:      of --board, and of the module that describes it
-    part:      device, package and speed grade as Vivado writes them
+    part:      device, package and speed grade as the vendor writes them
     resources: of the device
-    clock_mhz: the clock of domain `sync`, which the platform takes from its default clock pin
+    clock_mhz: the board's oscillator, on the platform's default clock pin
     platform:  makes a new platform; one platform builds one design
     uart:      name and number of the platform's resource with the subsignals rx and tx
     leds:      name and number of resources with one output each: heartbeat, busy, error; a board
                with fewer shows the first of them
+    family:    of the device
+    toolchains: names that `hw.toolchains.get` knows; the first one that is installed is used
+    core_mhz:  of domain `sync`, which drives everything; 0: clock_mhz
+    clocking:  makes the component with the ports i, o and locked that turns one into the other,
+               from both frequencies in Hz
+    loader:    command that puts the bitstream {bit} on the board
+    weight_memory: where the weights are
     """
 
     name: str
     part: str
     resources: Resources
     clock_mhz: float
-    platform: Callable[[], XilinxPlatform]
+    platform: Callable[[], Any]
     uart: tuple[str, int] = ("uart", 0)
     leds: tuple[tuple[str, int], ...] = ()
+    family: Family = XC7
+    toolchains: tuple[str, ...] = ("xilinx", "vivado")
+    core_mhz: float = 0
+    clocking: Callable[[int, int], Any] | None = None
+    loader: str = ""
+    weight_memory: str = "block RAM"
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
             raise ValueError(f"board name must be a Python identifier, not {self.name!r}")
-        if not self.clock_mhz > 0:
-            raise ValueError(f"clock_mhz must be positive, not {self.clock_mhz!r}")
+        for field in ("clock_mhz", "sync_mhz"):
+            if not (value := getattr(self, field)) > 0:
+                raise ValueError(f"{field} must be positive, not {value!r}")
+
+    @property
+    def sync_mhz(self) -> float:
+        """Of domain `sync`."""
+        return self.core_mhz or self.clock_mhz
 
     @property
     def clock_hz(self) -> int:
+        """Of domain `sync`."""
+        return round(self.sync_mhz * 1e6)
+
+    @property
+    def oscillator_hz(self) -> int:
         return round(self.clock_mhz * 1e6)
+
+    @property
+    def ram_bits(self) -> int:
+        """Block RAM of the device."""
+        return self.resources.ram * self.family.ram_bits

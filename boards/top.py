@@ -15,6 +15,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from boards.base import Board
+from boards.clocking import Clocking
 from boards.uart import Receiver, Transmitter, divisor_for
 from hw.readout import OUTPUT
 
@@ -134,6 +135,9 @@ class BoardTop(Elaboratable):
     def elaborate(self, platform):
         m = Module()
         board = self._board
+        if board.clocking is not None:
+            generator = board.clocking(board.oscillator_hz, board.clock_hz)
+            m.submodules.clocking = Clocking(generator)
         m.submodules.core = core = self._core
         m.submodules.serial = serial = self._serial
         wiring.connect(m, serial.samples, core.i)
@@ -157,7 +161,7 @@ class BoardTop(Elaboratable):
 
 def build_plan(board: Board, core: Any, input_width: int, baud: int = BAUD,
                name: str = "top") -> BuildPlan:
-    """The files that build `BoardTop` for the board: Verilog, XDC, Vivado script; no tool is run.
+    """The files that build `BoardTop` for the board: sources, constraints, scripts; no tool is run.
 
     They are the same wherever the sources lie: no paths of this machine in the Verilog.
     """

@@ -3,17 +3,16 @@
 
 import argparse
 import json
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from hw import toolchains
 from hw.accelerator import Accelerator
 from hw.compiler import Program, compile_model
 from hw.config import HardwareConfig
@@ -38,6 +37,7 @@ from hw.report import (
     resource_table,
     synthesize,
 )
+from hw.toolchains import Timing, Toolchain, ToolError
 
 CACHE = Path("build") / "cache"
 TOP = "top"
@@ -48,9 +48,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="python -m hw.build",
-        description="Write Verilog, constraints, memory images and a Vivado script for a board, "
-                    "and report what they use of its device (yosys synth_xilinx).")
-    parser.add_argument("--board", required=True, metavar="NAME", help=", ".join(boards.NAMES))
+        description="Write sources, constraints, memory images and scripts for a board, and report "
+                    "what they use of its device (yosys); with --bitstream, place and route too.")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--board", metavar="NAME", help=", ".join(boards.NAMES))
+    what.add_argument("--list-boards", action="store_true",
+                      help="show all boards and whether their tools are found")
     parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, metavar="DIR",
                         help="model directory of python -m quantize (the shipped digits network)")
     parser.add_argument("--lanes", type=int, default=DEFAULT_LANES, metavar="N",
@@ -60,7 +63,11 @@ def build_parser() -> argparse.ArgumentParser:
                              "(%(default)s)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="output (build/BOARD)")
     parser.add_argument("--bitstream", action="store_true",
-                        help="run Vivado, which must be on the PATH")
+                        help="place, route and write the bitstream")
+    parser.add_argument("--toolchain", choices=toolchains.NAMES,
+                        help="for --bitstream (default: the first of the board's that is found)")
+    parser.add_argument("--clock-mhz", type=float, metavar="F",
+                        help="of the design (default: that of --list-boards)")
     return parser
 
 
@@ -72,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except SynthesisError as error:
+    except (SynthesisError, ToolError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
@@ -81,11 +88,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Build and report; ValueError for anything wrong with the input."""
     import boards
 
+    if arguments.list_boards:
+        print(board_table(map(boards.get, boards.NAMES)))
+        return 0
     board = boards.get(arguments.board)
+    if arguments.clock_mhz is not None:
+        board = replace(board, core_mhz=arguments.clock_mhz)
     out = arguments.out or Path("build") / arguments.board
     check_output(out)
-    if arguments.bitstream and shutil.which("vivado") is None:
-        raise ValueError("--bitstream needs vivado on the PATH, which it is not")
+    toolchain = choose_toolchain(board, arguments.toolchain) if arguments.bitstream else None
     model = FixedPointModel.load(arguments.model)
     hardware = HardwareConfig.for_model(model, arguments.lanes, arguments.banks)
     program = compile_model(model, hardware)
@@ -95,31 +106,81 @@ def run(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".build-") as temporary:
         folder = Path(temporary) / "build"
         folder.mkdir()
-        write_sources(folder, program, board)
+        source = write_sources(folder, program, board)
         generated = time.perf_counter() - start
         print(f"generated in {generated:.1f} s; yosys takes one to five minutes, unless it has "
               "seen this design before", flush=True)
-        statistics = synthesize(folder / f"{TOP}.v", TOP, CACHE)
-        modules = hierarchy(statistics["netlist"], TOP)
-        usage = modules[TOP]
-        over = over_budget(usage, board.resources)
-        write_reports(folder, program, board, arguments.model, modules, over)
+        netlist = folder / f"{TOP}.json" if toolchain and toolchain.uses_yosys else None
+        statistics = synthesize(source, TOP, CACHE, family=board.family, netlist=netlist)
+        modules = hierarchy(statistics["netlist"], TOP, board.family)
+        over = over_budget(modules[TOP], board.resources, board.family)
         print(report(program, board, modules))
         print(f"cells that multiply or divide: {multipliers(statistics['rtl'])}")
-        print(f"yosys: {time.perf_counter() - start - generated:.1f} s")
+        print(f"yosys: {time.perf_counter() - start - generated:.1f} s", flush=True)
         if over:
             print(f"error: the design does not fit {board.part}: {', '.join(over)}",
                   file=sys.stderr)
             return 1
-        if arguments.bitstream and not run_vivado(folder):
-            return 1
+        timing = None
+        if toolchain is not None:
+            timing = toolchain.build(folder, TOP, board.part, board.sync_mhz, CACHE)
+            print(timing.text())
+            print("; ".join(f"{tool}: {seconds:.1f} s" for tool, seconds in timing.seconds.items()))
+        write_reports(folder, program, board, arguments.model, modules, over, timing)
         replace_directory(folder, out)
     print(f"wrote {out}")
+    return finish(board, out, timing)
+
+
+def choose_toolchain(board: Any, name: str | None) -> Toolchain:
+    """The toolchain of --toolchain, or the board's first that is found; ValueError without one."""
+    if name is None:
+        if (found := toolchains.installed(board.toolchains)) is not None:
+            return found
+        name = board.toolchains[0]
+    if name not in board.toolchains:
+        raise ValueError(f"--toolchain of {board.name} must be one of "
+                         f"{', '.join(board.toolchains)}, not {name!r}")
+    chosen = toolchains.get(name)
+    if (missing := chosen.missing()) is not None:
+        raise ValueError(f"--bitstream needs the toolchain {name}: {missing}")
+    return chosen
+
+
+def finish(board: Any, out: Path, timing: Timing | None) -> int:
+    """Tell what comes next; exit status 1 for a bitstream that misses its clock."""
+    if timing is None:
+        if toolchains.installed(board.toolchains) is None:
+            print(f"for a bitstream: {toolchains.get(board.toolchains[0]).missing()}")
+        else:
+            print("for a bitstream: --bitstream")
+        return 0
+    if not timing.met:
+        print(f"error: the bitstream misses its clock: {timing.fmax_mhz:.1f} of "
+              f"{timing.target_mhz:g} MHz; --clock-mhz makes it slower", file=sys.stderr)
+        return 1
+    print(f"program it: {board.loader.format(bit=out / f'{TOP}.bit')}")
     return 0
 
 
-def write_sources(folder: Path, program: Program, board: Any) -> None:
-    """Verilog of core and board, constraints, Vivado script and memory images."""
+def board_table(boards: Any) -> str:
+    """Device, clock, LUTs, memory and tools of each board."""
+    lines = [(f"{'board':<12} {'device':<20} {'MHz':>5} {'LUT':>7} {'RAM bits':>10}  "
+              f"{'weights':<10} toolchains")]
+    for board in boards:
+        tools = ", ".join(f"{name} ({'not found' if toolchains.get(name).missing() else 'found'})"
+                          for name in board.toolchains)
+        lines.append(f"{board.name:<12} {board.part:<20} {board.sync_mhz:>5g} "
+                     f"{board.resources.lut:>7,} {board.ram_bits:>10,}  {board.weight_memory:<10} "
+                     f"{tools}")
+    return "\n".join(lines)
+
+
+def write_sources(folder: Path, program: Program, board: Any) -> Path:
+    """Verilog of the core, sources, constraints and scripts of the board, memory images.
+
+    Returns the file that yosys reads: Verilog or RTLIL, whichever the platform writes.
+    """
     from boards.top import build_plan
 
     hardware = program.hardware
@@ -131,15 +192,18 @@ def write_sources(folder: Path, program: Program, board: Any) -> None:
     core = Accelerator(hardware, program.memory)
     plan = build_plan(board, core, hardware.input_width, name=TOP)
     plan.extract(folder)
+    return next(path for suffix in ("il", "v") if (path := folder / f"{TOP}.{suffix}").is_file())
 
 
 def write_reports(folder: Path, program: Program, board: Any, model: Path,
-                  modules: Mapping[str, Usage], over: list[str]) -> None:
+                  modules: Mapping[str, Usage], over: list[str], timing: Timing | None) -> None:
     """report.txt, report.json, and the manifest with the hashes of what the build was made of."""
-    (folder / "report.txt").write_text(report(program, board, modules) + "\n")
+    text = report(program, board, modules) + (f"\n\n{timing.text()}" if timing else "")
+    (folder / "report.txt").write_text(text + "\n")
     (folder / "report.json").write_text(json.dumps({
         "board": board.name, "part": board.part, "available": asdict(board.resources),
         "used": asdict(modules[TOP]), "over": over,
+        "clock_mhz": board.sync_mhz, "timing": timing.to_dict() if timing else None,
         "modules": {path: asdict(usage) for path, usage in modules.items()}}, indent=1) + "\n")
     (folder / MANIFEST).write_text(json.dumps({
         "board": board.name, "hardware": program.hardware.to_dict(),
@@ -155,22 +219,8 @@ def report(program: Program, board: Any, modules: Mapping[str, Usage]) -> str:
     geometry = program.hardware.geometry
     title = (f"{program.model.network.name or 'network'} on {board.name}: {geometry.lanes} lanes x "
              f"{geometry.banks} banks, {program.model.weight_bits}-bit weights on chip")
-    return "\n".join([title, resource_table(modules[TOP], board.resources, board.part), "",
-                      hierarchy_table(modules)])
-
-
-def run_vivado(folder: Path) -> bool:
-    """Run the build script; the log stays in the output directory of a successful build."""
-    print("running vivado")
-    done = subprocess.run(["vivado", "-mode", "batch", "-nojournal", "-log", "vivado.log",
-                           "-source", f"{TOP}.tcl"], cwd=folder, check=False)
-    if done.returncode or not (folder / f"{TOP}.bit").is_file():
-        kept = CACHE / "vivado.log"
-        if (folder / "vivado.log").is_file():
-            shutil.copy(folder / "vivado.log", kept)
-        print(f"error: vivado failed, see {kept}", file=sys.stderr)
-        return False
-    return True
+    table = resource_table(modules[TOP], board.resources, board.part, board.family)
+    return "\n".join([title, table, "", hierarchy_table(modules, family=board.family)])
 
 
 if __name__ == "__main__":

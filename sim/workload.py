@@ -27,7 +27,7 @@ def synthesize(verilog: str, mapped: bool) -> Synthesis:
     if "netlist" not in statistics:
         return Synthesis(*counts)
     usage = hierarchy(statistics["netlist"], TOP)[TOP]
-    return Synthesis(*counts, usage.lut, usage.ff, usage.ramb36, usage.dsp,
+    return Synthesis(*counts, usage.lut, usage.ff, usage.ram, usage.dsp,
                      statistics.get("seconds"))
 
 

@@ -12,20 +12,20 @@ both = pytest.mark.parametrize("board", [arty_a7, arty_a7_100], ids=lambda board
 
 @both
 def test_a_slice_is_four_luts_eight_flip_flops_one_carry(board):
-    slices = board.resources.carry4
+    slices = board.resources.carry
     assert (board.resources.lut, board.resources.ff) == (4 * slices, 8 * slices)
 
 
 def test_block_ram_and_dsp_of_the_data_sheet():
     """DS180: 1,800 and 4,860 Kbit of block RAM."""
-    assert 36 * arty_a7.resources.ramb36 == 1_800 and arty_a7.resources.dsp == 90
-    assert 36 * arty_a7_100.resources.ramb36 == 4_860 and arty_a7_100.resources.dsp == 240
+    assert 36 * arty_a7.resources.ram == 1_800 and arty_a7.resources.dsp == 90
+    assert 36 * arty_a7_100.resources.ram == 4_860 and arty_a7_100.resources.dsp == 240
 
 
 @both
 def test_platform_agrees(board):
     platform = board.platform()
-    assert platform.default_clk_frequency == board.clock_hz
+    assert platform.default_clk_frequency == board.oscillator_hz
     plan = platform.build(Module(), name="empty", do_build=False)
     assert f"-part {board.part}\n" in plan.files["empty.tcl"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from boards.base import Board, Resources
 
-RESOURCES = Resources(lut=8, ff=16, ramb36=0, carry4=2, dsp=0)
+RESOURCES = Resources(lut=8, ff=16, ram=0, carry=2, dsp=0)
 BOARD = Board("toy", "xc7a1", RESOURCES, 12, platform=list)
 
 
@@ -27,13 +27,20 @@ def test_clock_must_tick(mhz):
         replace(BOARD, clock_mhz=mhz)
 
 
+def test_the_design_may_have_another_clock():
+    board = replace(BOARD, core_mhz=48)
+    assert (board.oscillator_hz, board.clock_hz) == (12_000_000, 48_000_000)
+    with pytest.raises(ValueError, match=r"^sync_mhz must be positive, not -1$"):
+        replace(BOARD, core_mhz=-1)
+
+
 @pytest.mark.parametrize("name", ["", "a b", "7series", "a/b"])
 def test_name_must_suit_a_folder_and_a_module(name):
     with pytest.raises(ValueError, match=rf"^board name must be a Python identifier, not {name!r}"):
         replace(BOARD, name=name)
 
 
-@pytest.mark.parametrize("field", ["lut", "ff", "ramb36", "carry4", "dsp"])
+@pytest.mark.parametrize("field", ["lut", "ff", "ram", "carry", "dsp"])
 @pytest.mark.parametrize("value", [-1, 1.5, None])
 def test_resources_are_counts(field, value):
     with pytest.raises(ValueError,

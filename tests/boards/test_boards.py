@@ -7,7 +7,7 @@ import boards
 
 
 def test_names():
-    assert boards.NAMES == ("arty_a7", "arty_a7_100")
+    assert boards.NAMES == ("arty_a7", "arty_a7_100", "ulx3s_85f")
 
 
 @pytest.mark.parametrize("name", boards.NAMES)
@@ -18,5 +18,5 @@ def test_a_board_has_its_name(name):
 @pytest.mark.parametrize("name", ["foo", "", "ARTY_A7", None])
 def test_unknown_board(name):
     with pytest.raises(ValueError,
-                       match=rf"^board must be one of arty_a7, arty_a7_100, not {name!r}$"):
+                       match=rf"^board must be one of {', '.join(boards.NAMES)}, not {name!r}$"):
         boards.get(name)

@@ -236,7 +236,7 @@ def test_serial_link_tells_of_a_missing_stop_bit():
     assert run_serial(4, 8, 5, levels, 0) == ([1] * (len(levels) + 80), 1)
 
 
-@pytest.mark.parametrize("name", boards.NAMES)
+@pytest.mark.parametrize("name", ["arty_a7", "arty_a7_100"])
 def test_board_top_builds(name):
     board = boards.get(name)
     files = build_plan(board, StandIn(8, 8), 8).files
@@ -254,6 +254,6 @@ def test_board_top_does_not_name_this_machine():
 
 
 def test_board_top_refuses_a_rate():
-    with pytest.raises(ValueError, match=r"^baud must be at most 25000000 and within 2 % of "
-                                         r"100000000 Hz divided by an integer, not 30000000$"):
+    with pytest.raises(ValueError, match=r"^baud must be at most 12500000 and within 2 % of "
+                                         r"50000000 Hz divided by an integer, not 30000000$"):
         BoardTop(StandIn(8, 8), 8, boards.get("arty_a7"), baud=30_000_000)

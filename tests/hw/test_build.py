@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 
 import boards
-from hw import build, report
+from hw import build, report, toolchains
 from hw.compiler import compile_model
 from hw.config import HardwareConfig
+from hw.families import XC7, Usage
 from hw.generate import accelerator_verilog
 from hw.model import FixedPointModel, sha256
 from hw.network import NetworkConfig
-from hw.report import Usage
 from quantize.random_model import random_model
 
 TINY = NetworkConfig(embed_dim=8, depth=1, num_heads=2, timesteps=2, in_channels=1, image_height=4,
@@ -87,7 +87,12 @@ def test_second_build_takes_the_synthesis_from_the_cache(run, monkeypatch):
      "spike_word must hold the 1 input channels of 5 bits, not 2"),
     (["--board", "arty_a7", "--model", "nowhere"],
      "model directory must hold manifest.json, not 'nowhere'"),
-    (["--board", "arty_a7", "--bitstream"], "--bitstream needs vivado on the PATH, .*"),
+    (["--board", "arty_a7", "--bitstream", "--toolchain", "vivado"],
+     "--bitstream needs the toolchain vivado: vivado must be on the PATH: .*"),
+    (["--board", "arty_a7", "--bitstream", "--toolchain", "ecp5"],
+     "--toolchain of arty_a7 must be one of xilinx, vivado, not 'ecp5'"),
+    (["--board", "arty_a7", "--model", "model", "--lanes", "8", "--clock-mhz", "33"],
+     "clock must be 100 MHz or that divided by an even number, not 33"),
     (["--board", "arty_a7", "--out", "model/weights.safetensors"],
      "output directory must be new, empty or an earlier output, .*"),
 ])
@@ -118,6 +123,14 @@ def test_what_does_not_fit_is_named_and_not_written(run, workspace, monkeypatch)
     assert leftovers(workspace) == []
 
 
+SUCCESS = """
+assert 'top.tcl' in sys.argv
+pathlib.Path('top.v').stat()
+pathlib.Path('top.bit').touch()
+pathlib.Path('top_timing.rpt').write_text('WNS(ns)  TNS(ns)\\n------- -------\\n  1.5  0\\n')
+"""
+
+
 def fake_vivado(folder, body):
     """An executable named vivado, first on the PATH."""
     path = folder / "vivado"
@@ -126,19 +139,55 @@ def fake_vivado(folder, body):
 
 
 @pytest.mark.parametrize(("body", "expected"), [
-    ("assert 'top.tcl' in sys.argv; pathlib.Path('top.v').stat(); pathlib.Path('top.bit').touch()",
-     0),
-    ("pathlib.Path('vivado.log').write_text('licence'); sys.exit(1)", 1),
+    (SUCCESS, 0), ("print('no licence'); sys.exit(1)", 1)
 ], ids=["succeeds", "fails"])
 def test_bitstream_runs_vivado(run, workspace, tmp_path, monkeypatch, body, expected):
     fake_vivado(tmp_path, body)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     out = f"bit{expected}"
-    status, _, err = run(*SMALL, "--model", "model", "--out", out, "--bitstream")
+    status, _, err = run(*SMALL, "--model", "model", "--out", out, "--bitstream",
+                         "--toolchain", "vivado")
     assert status == expected
     assert (workspace / out / "top.bit").exists() == (expected == 0)
     assert (workspace / out).exists() == (expected == 0)
-    assert ("vivado failed" in err) == (expected == 1)
+    assert ("vivado failed:\nno licence" in err) == (expected == 1)
+    if expected == 0:
+        timing = json.loads((workspace / out / "report.json").read_text())["timing"]
+        assert (timing["met"], timing["slack_ns"]) == (True, pytest.approx(1.5))
+
+
+class Timed(toolchains.Toolchain):
+    """Finds 40 MHz."""
+
+    name, family = "timed", XC7
+
+    def missing(self):
+        return None
+
+    def build(self, folder, top, part, target_mhz, cache):
+        assert json.loads((folder / f"{top}.json").read_text())["modules"]
+        return toolchains.Timing(40, target_mhz, {}, [])
+
+
+@pytest.mark.parametrize("mhz, status", [(25, 0), (50, 1)])
+def test_a_missed_clock_is_told(run, workspace, monkeypatch, mhz, status):
+    monkeypatch.setattr(build, "choose_toolchain", lambda board, name: Timed())
+    got, out, err = run(*SMALL, "--model", "model", "--out", f"at{mhz}", "--bitstream",
+                        "--clock-mhz", str(mhz))
+    assert got == status
+    assert (err == f"error: the bitstream misses its clock: 40.0 of {mhz} MHz; --clock-mhz makes it"
+                   " slower\n") == bool(status)
+    assert ("openFPGALoader -b arty_a7_35t" in out) == (not status)
+    assert json.loads((workspace / f"at{mhz}" / "report.json").read_text())["clock_mhz"] == mhz
+
+
+def test_list_boards(run):
+    status, out, err = run("--list-boards")
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(boards.NAMES)
+    line = next(line for line in lines if line.startswith("ulx3s_85f"))
+    assert "83,640" in line and "3,833,856" in line and "ecp5 (found)" in line
 
 
 def test_the_shipped_accelerator_has_no_multiplier(tmp_path):

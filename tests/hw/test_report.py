@@ -4,9 +4,10 @@ from dataclasses import replace
 import pytest
 
 from hw import report
-from hw.report import SynthesisError, Usage, cell_usage, hierarchy, multipliers, over_budget
+from hw.families import Usage
+from hw.report import SynthesisError, cell_usage, hierarchy, multipliers, over_budget
 
-DEVICE = Usage(lut=100, ff=200, ramb36=2, carry4=25, dsp=1)
+DEVICE = Usage(lut=100, ff=200, ram=2, carry=25, dsp=1)
 
 ADDER = """
 module half(input clk, input [7:0] a, input [7:0] b, output reg [8:0] y);
@@ -27,7 +28,7 @@ endmodule
 @pytest.mark.parametrize(("kind", "usage"), [
     ("LUT6", Usage(lut=3)), ("INV", Usage(lut=3)), ("RAM32M", Usage(lut=12)),
     ("SRL16E", Usage(lut=3)), ("FDRE", Usage(ff=3)), ("FDSE_1", Usage(ff=3)), ("LDCE", Usage(ff=3)),
-    ("RAMB18E1", Usage(ramb36=1.5)), ("RAMB36E1", Usage(ramb36=3)), ("CARRY4", Usage(carry4=3)),
+    ("RAMB18E1", Usage(ram=1.5)), ("RAMB36E1", Usage(ram=3)), ("CARRY4", Usage(carry=3)),
     ("DSP48E1", Usage(dsp=3)), ("MUXF7", Usage()), ("IBUF", Usage()), ("$scopeinfo", Usage()),
 ])
 def test_cell_usage(kind, usage):
@@ -43,14 +44,14 @@ def test_hierarchy_adds_up_children_and_merges_numbered_ones():
         "\\top.lane0": module(LUT6=5, CARRY4=1), "\\top.lane1": module(LUT6=7, FDRE=2),
         "\\top.memory": module(RAMB18E1=1)}}
     modules = hierarchy(statistics, "top")
-    assert modules["top.lane*"] == Usage(lut=12, ff=2, carry4=1)
-    assert modules["top"] == Usage(lut=13, ff=2, carry4=1, ramb36=0.5)
+    assert modules["top.lane*"] == Usage(lut=12, ff=2, carry=1)
+    assert modules["top"] == Usage(lut=13, ff=2, carry=1, ram=0.5)
     assert "lane*" in report.hierarchy_table(modules)
 
 
 def test_over_budget_names_what_and_by_how_much():
     assert over_budget(DEVICE, DEVICE) == []
-    assert over_budget(replace(DEVICE, lut=130, ramb36=2.5), DEVICE) == [
+    assert over_budget(replace(DEVICE, lut=130, ram=2.5), DEVICE) == [
         "30 LUT over (130 of 100)", "0.5 RAMB36 over (2.5 of 2)"]
 
 
@@ -76,7 +77,7 @@ def test_synthesis_counts_and_is_kept(cache, monkeypatch):
     modules = hierarchy(statistics["netlist"], "adder")
     assert multipliers(statistics["rtl"]) == 0
     assert modules["adder"].dsp == 0
-    assert modules["adder.half"].carry4 == modules["adder"].carry4 > 0
+    assert modules["adder.half"].carry == modules["adder"].carry > 0
     monkeypatch.setattr(report, "_run_yosys", None)   # a second run must not call it
     assert synthesize(ADDER, cache) == statistics
 

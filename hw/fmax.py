@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clock frequency of the accelerator after place and route: `python -m hw.fmax MODEL`."""
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from hw import toolchains
+from hw.build import CACHE
+from hw.compiler import compile_model
+from hw.generate import accelerator_verilog
+from hw.harness import NAME as HARNESS
+from hw.harness import harness
+from hw.model import SHIPPED_MODEL, FixedPointModel
+from hw.options import add_hardware_options, describe, hardware
+from hw.report import SynthesisError, synthesize
+from hw.toolchains import Timing, ToolError
+
+CORE = "accelerator"
+# The goal of the project's 64-lane core is 100 MHz; placers stop early at targets that are easy.
+TARGET_MHZ = 150
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device to place on.
+
+    part:      as the vendor writes it
+    toolchain: name of one with a `place` method
+    options:   of its nextpnr
+    """
+
+    part: str
+    toolchain: str
+    options: tuple[str, ...] = ()
+
+
+DEVICES = {"ecp5_85f": Device("LFE5U-85F-8BG381C", "ecp5", ("--lpf-allow-unconstrained",)),
+           "xc7a100t": Device("xc7a100tcsg324-1", "xilinx")}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hw.fmax",
+        description="Place and route the accelerator of a model, or one unit of it, between "
+                    "registers; print the clock frequency and the critical path by module.")
+    parser.add_argument("model", nargs="?", type=Path, default=SHIPPED_MODEL, metavar="DIR",
+                        help="model directory (default: the shipped digits network)")
+    parser.add_argument("--device", choices=DEVICES, default="ecp5_85f",
+                        help="to place on (default: %(default)s)")
+    parser.add_argument("--unit", default="", metavar="PATH",
+                        help="only this module, such as dispatch or finish.lif (default: all)")
+    parser.add_argument("--mhz", type=float, default=TARGET_MHZ, metavar="F",
+                        help="what place and route aims at (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here too")
+    add_hardware_options(parser)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status 0; 1 if a tool fails; 2 for bad input."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        device = DEVICES[arguments.device]
+        if (missing := toolchains.get(device.toolchain).missing()) is not None:
+            raise ValueError(f"--device {arguments.device} needs tools: {missing}")
+        model = FixedPointModel.load(arguments.model)
+        program = compile_model(model, hardware([model], arguments))
+        print(describe(model, program.hardware), flush=True)
+        timing = measure(accelerator_verilog(program), arguments.unit, device, arguments.mhz)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (SynthesisError, ToolError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{arguments.unit or CORE} on {device.part}")
+    print(timing.text())
+    if arguments.json:
+        arguments.json.write_text(json.dumps(timing.to_dict(), indent=1) + "\n")
+    return 0
+
+
+def measure(verilog: str, unit: str, device: Device, target_mhz: float) -> Timing:
+    """Synthesize, place and route a unit of the accelerator ("" for all of it) in a harness.
+
+    Raises ValueError if there is no such unit, SynthesisError or ToolError if a tool fails.
+    """
+    toolchain = toolchains.get(device.toolchain)
+    module = f"{CORE}.{unit}" if unit else CORE
+    source = verilog + "\n" + harness(verilog, module)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="fmax-") as temporary:
+        folder = Path(temporary)
+        (folder / "top.v").write_text(source)
+        design = folder / f"{HARNESS}.json"
+        synthesize(folder / "top.v", HARNESS, CACHE, family=toolchain.family,
+                   netlist=design)
+        return toolchain.place(design, HARNESS, device.part, target_mhz, [*device.options])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

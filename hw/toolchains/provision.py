@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The open tools for Xilinx 7 series, unpacked into a cache: `python -m hw.toolchains.provision`.
+
+Debian's unstable distribution packages nextpnr for these devices, its chip databases, and prjxray
+with its database.  They and all libraries that they need are downloaded with an apt configuration
+of their own and unpacked, not installed: no root, and nothing outside the cache changes.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+PACKAGES = ("nextpnr-himbaechel-xilinx", "nextpnr-himbaechel-xilinx-chipdb", "prjxray",
+            "prjxray-database")
+TOOLS = ("nextpnr-himbaechel-xilinx", "xc7frames2bit", "bitread")
+SUITE = "sid"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Where the tools are.
+
+    root: what their packages were unpacked into; "/" if they are installed
+    """
+
+    root: Path
+
+    @property
+    def chips(self) -> Path:
+        """Chip databases of nextpnr, chipdb-FABRIC.bin."""
+        return self.root / "usr/share/nextpnr/himbaechel/xilinx"
+
+    @property
+    def database(self) -> Path:
+        """prjxray's, a folder for each family."""
+        return self.root / "usr/share/prjxray/database"
+
+    def command(self, tool: str) -> list[str]:
+        """Runs a tool, unpacked ones with the libraries they came with."""
+        if self.root == Path("/"):
+            return [tool]
+        (libraries,) = self.root.glob("usr/lib/*-linux-gnu*")
+        (loader,) = libraries.glob("ld-linux*.so.*")
+        return [str(loader), "--library-path", str(libraries), str(self.root / "usr/bin" / tool)]
+
+
+def cache_folder() -> Path:
+    """Of the unpacked tools, outside of any work tree."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "spikeloom" / "xilinx"
+
+
+def find_tools() -> Tools | None:
+    """The tools of the system, else those of the cache, else None."""
+    installed = Tools(Path("/"))
+    if all(map(shutil.which, TOOLS)) and installed.chips.is_dir() and installed.database.is_dir():
+        return installed
+    unpacked = Tools(cache_folder())
+    return unpacked if unpacked.database.is_dir() else None
+
+
+def debian_mirror() -> str:
+    """The mirror of Debian in the system's own apt configuration; ValueError if it has none."""
+    listed = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(ORIGIN)|$(LABEL)",
+         "Created-By: Packages"], capture_output=True, text=True, check=False).stdout
+    for line in listed.splitlines():
+        uri, origin, label = line.split("|")
+        # Before the first apt-get update, apt knows no origin.
+        if (origin, label) == ("Debian", "Debian") or (
+                "$(" in origin and uri.rstrip("/").endswith("/debian")):
+            return uri
+    raise ValueError("apt must be configured with a mirror of Debian, or one be given: "
+                     "make tools-xilinx MIRROR=URL")
+
+
+def apt_options(state: Path) -> list[str]:
+    """An apt that knows the files below `state` and nothing of the system's packages."""
+    folders = {"Dir::Etc::sourcelist": state / "sources.list", "Dir::Etc::sourceparts": state / "-",
+               "Dir::State": state / "state", "Dir::State::status": state / "status",
+               "Dir::Cache": state / "cache"}
+    options = [f"{name}={folder}" for name, folder in folders.items()]
+    options += ["APT::Install-Recommends=false", "APT::Sandbox::User=root"]
+    return [part for option in options for part in ("-o", option)]
+
+
+def provision(mirror: str, keyring: Path, target: Path) -> int:
+    """Download and unpack into `target`, which appears complete or not at all; packages unpacked.
+
+    Raises ValueError for what is missing, subprocess.CalledProcessError if apt or dpkg fails.
+    """
+    if not keyring.is_file():
+        raise ValueError("keyring must be a file with Debian's keys (on Ubuntu, install "
+                         f"debian-archive-keyring), not {str(keyring)!r}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".xilinx-") as temporary:
+        state, root = Path(temporary) / "apt", Path(temporary) / "root"
+        for folder in ("state/lists/partial", "cache/archives/partial", "-"):
+            (state / folder).mkdir(parents=True)
+        root.mkdir()
+        (state / "status").touch()
+        (state / "sources.list").write_text(f"deb [signed-by={keyring}] {mirror} {SUITE} main\n")
+        apt = ["apt-get", "--quiet=2", *apt_options(state)]
+        subprocess.run([*apt, "update"], check=True)
+        subprocess.run([*apt, "--yes", "--download-only", "install", *PACKAGES], check=True,
+                       stdout=subprocess.DEVNULL)
+        archives = sorted((state / "cache/archives").glob("*.deb"))
+        for archive in tqdm(archives, desc="unpacking", unit=" packages", disable=None):
+            subprocess.run(["dpkg-deb", "--extract", archive, root], check=True)
+        os.replace(root, target)
+    return len(archives)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hw.toolchains.provision",
+        description="Unpack the open place and route tools for Xilinx 7 series into a cache.")
+    parser.add_argument("--mirror", metavar="URL", help="of Debian (that of apt's configuration)")
+    parser.add_argument("--keyring", type=Path, default=KEYRING, metavar="FILE",
+                        help="with Debian's keys (%(default)s)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 0; 1 if apt fails; 2 if something is missing."""
+    arguments = build_parser().parse_args(argv)
+    if (tools := find_tools()) is not None:
+        print(f"the tools for Xilinx are there, in {tools.root}")
+        return 0
+    try:
+        for needed in ("apt-get", "dpkg-deb"):
+            if shutil.which(needed) is None:
+                raise ValueError(f"{needed} must be on the PATH: the tools come from Debian")
+        count = provision(arguments.mirror or debian_mirror(), arguments.keyring, cache_folder())
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except subprocess.CalledProcessError as error:
+        print(f"error: {error.cmd[0]} failed; what it said is above", file=sys.stderr)
+        return 1
+    print(f"unpacked {count} packages into {cache_folder()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""python -m hw.fmax, with synthesis and placement replaced."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hw import fmax, toolchains
+from hw.toolchains.toolchain import Step, Timing, ToolError
+
+TIMING = Timing(90, 150, {"LUT": (1, 2)}, [Step("unit.scan0", "unit.scan0.a", "logic", 3)])
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    """Call the command: exit status, stdout, stderr; what was synthesized is in `run.sources`."""
+    monkeypatch.chdir(tmp_path)
+
+    def synthesize(source, top, cache, *, family, netlist):
+        call.sources.append((source.read_text(), top, family.name))
+
+    def call(*arguments, place=lambda *_: TIMING):
+        for name in ("ecp5", "xilinx"):
+            monkeypatch.setattr(toolchains.get(name), "place", place, raising=False)
+            monkeypatch.setattr(toolchains.get(name), "missing", lambda: call.missing)
+        return (fmax.main([*arguments]), *capsys.readouterr())
+    call.sources, call.missing = [], None
+    monkeypatch.setattr(fmax, "synthesize", synthesize)
+    return call
+
+
+@pytest.mark.parametrize("device, family", [("ecp5_85f", "ecp5"), ("xc7a100t", "xc7")])
+def test_the_core(run, device, family):
+    status, out, err = run("--lanes", "32", "--device", device, "--json", "timing.json")
+    assert (status, err) == (0, "")
+    (source, top, name), = run.sources
+    assert (top, name) == ("harness", family) and "  accelerator unit (" in source
+    assert "Fmax 90.0 MHz, target 150 MHz: missed" in out and "unit.scan0" in out
+    assert json.loads(Path("timing.json").read_text())["fmax_mhz"] == 90
+
+
+def test_one_unit(run):
+    assert run("--unit", "dispatch")[0] == 0
+    assert "  \\accelerator.dispatch  unit (" in run.sources[0][0]
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--unit", "no"], "unit must be a module of the design, not 'accelerator.no'"),
+    (["nowhere"], "model directory must hold manifest.json, not 'nowhere'")])
+def test_bad_input_is_one_sentence(run, arguments, message):
+    assert run(*arguments) == (2, run_output(arguments), f"error: {message}\n")
+
+
+def run_output(arguments):
+    """What is printed before the error: the hardware, once there is one."""
+    return "" if arguments == ["nowhere"] else (
+        "32 lanes x 2 banks of 2 ports, words of 16 spikes, 8 neurons at a time; 110,920 weights "
+        "of 8 bits on chip (--port-bits 128 streams them)\n")
+
+
+def test_missing_tools(run):
+    run.missing = "install them"
+    assert run() == (2, "", "error: --device ecp5_85f needs tools: install them\n")
+
+
+def test_a_failed_tool(run):
+    def place(*_):
+        raise ToolError("nextpnr failed:\nno")
+    status, _, err = run(place=place)
+    assert (status, err) == (1, "error: nextpnr failed:\nno\n")
