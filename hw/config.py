@@ -24,6 +24,8 @@ from hw.reuse import walks
 
 # A group of spikes cannot leave the finish pipeline faster than its read-modify-write loops turn.
 MIN_INTERVAL = 4
+# An engine of fewer channels has more control than counters.
+MIN_ATTENTION_LANES = 8
 # A pooled position lies in windows of up to two rows, and each takes one cycle of the pool unit.
 POOL_ROWS = 2
 # Of a program besides those of its layers, at most: the input, bit planes, the end.
@@ -50,8 +52,8 @@ class HardwareConfig:
     input_width:   an input sample; in_channels of them make a pixel
     spike_lines:   depth of the two halves of the spike memory, in lines of 4 words
     slow_tau:      support tau 1.5 beside tau 2
-    attention_lanes:  channels of an attention engine: a spike word, or a head if that is larger
-    attention_engines: that work side by side, on parts of the same line
+    attention_lanes:  channels of an attention engine: a head, or several small ones
+    attention_engines: that work side by side, on whole words of a line
     pairs:         neighbouring positions can share additions (`hw.reuse`): each lane keeps a sum
     beside:        they can be taken at once, each in lanes of its own
     max_timesteps: T
@@ -105,9 +107,11 @@ class HardwareConfig:
                 if not isinstance(value, int) or value < 0:
                     raise ValueError(f"{item.name} must be a non-negative integer, not {value!r}")
         line = self.attention_engines * self.attention_lanes
-        if self.attention_engines < 1 or self.geometry.line_bits % line:
-            raise ValueError(f"attention_engines of {self.attention_lanes} channels must share a "
-                             f"line of {self.geometry.line_bits}, not {self.attention_engines!r}")
+        if (self.attention_engines < 1 or self.geometry.line_bits % line
+                or line % self.geometry.spike_word):
+            raise ValueError(f"attention_engines of {self.attention_lanes} channels must share "
+                             f"words of {self.geometry.spike_word} of a line of {LINE_WORDS}, "
+                             f"not {self.attention_engines!r}")
         if self.queue_depth < 2:
             raise ValueError(f"queue_depth must be at least 2, not {self.queue_depth!r}")
         if not 1 <= self.max_timesteps <= 16:
@@ -140,7 +144,7 @@ class HardwareConfig:
         spill_residual: streamed: keep the residual stream in external memory
         spike_lines: streamed: depths of the spike memory; tokenizer maps that do not fit go to
                      external memory (default: room for all maps)
-        attention_engines: see the field (default: one for every 64 lanes)
+        attention_engines: see the field (default: a word for every 64 lanes)
         pairs:       see the field (default: if it saves cycles)
         beside:      likewise
 
@@ -171,10 +175,12 @@ class HardwareConfig:
         sizes["spike_lines"] = spike_lines or tuple(max(p.spike_lines[half] for p in plans)
                                                     for half in (0, 1))
         first = models[0]
-        attention_lanes = max(geometry.spike_word, *(padded_head_dim(m.network.head_dim)
-                                                     for m in models))
-        if attention_engines is None:   # one for every 64 lanes, if a line has work for them
-            attention_engines = max(1, min(lanes // 64, geometry.line_bits // attention_lanes))
+        # Engines wait for the one with the most events: small ones, a head each, wait least.
+        attention_lanes = max(min(MIN_ATTENTION_LANES, geometry.spike_word),
+                              *(padded_head_dim(m.network.head_dim) for m in models))
+        if attention_engines is None:   # a word for every 64 lanes, if a line has work for them
+            words = max(1, min(lanes // 64, LINE_WORDS))
+            attention_engines = max(1, words * geometry.spike_word // attention_lanes)
         config = cls(
             geometry=geometry, weight_bits=max(m.weight_bits for m in models),
             **model_widths(models),

@@ -26,10 +26,10 @@ MODEL, IMAGE = random_model(NETWORK)
     ({"max_timesteps": 0}, "max_timesteps must be 1 to 16, not 0"),
     ({"max_timesteps": 17}, "max_timesteps must be 1 to 16, not 17"),
     ({"port_bits": 32}, "port_bits must be 0 (weights on chip), 64 or 128, not 32"),
-    ({"attention_engines": 3}, "attention_engines of 4 channels must share a line of 16, not 3"),
+    ({"attention_engines": 3}, "attention_engines of 4 channels must share words of 4 of a line of 4, not 3"),
     ({"attention_engines": 4, "attention_lanes": 8},
-     "attention_engines of 8 channels must share a line of 16, not 4"),
-    ({"attention_engines": 0}, "attention_engines of 4 channels must share a line of 16, not 0")])
+     "attention_engines of 8 channels must share words of 4 of a line of 4, not 4"),
+    ({"attention_engines": 0}, "attention_engines of 4 channels must share words of 4 of a line of 4, not 0")])
 def test_bad_fields(changes, sentence):
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         small_hardware(**changes)
@@ -75,13 +75,15 @@ def test_features_follow_the_network():
     assert not HardwareConfig.for_model(MODEL, 16, 4).slow_tau
 
 
-@pytest.mark.parametrize(("lanes", "engines"), [(8, 1), (64, 1), (128, 2), (512, 4)])
-def test_an_attention_engine_for_every_64_lanes(lanes, engines):
-    """As far as a line has channels for them; or as many as asked for."""
-    model, _ = random_model(replace(NETWORK, num_heads=1))
+@pytest.mark.parametrize(("heads", "lanes", "width", "engines"), [
+    (1, 8, 16, 1), (1, 128, 16, 1), (1, 512, 16, 2),   # the head is larger than a word
+    (2, 8, 8, 1), (2, 64, 8, 1), (2, 128, 8, 2), (2, 512, 8, 4),
+    (8, 64, 8, 1)])   # several heads of two channels
+def test_attention_has_a_word_for_every_64_lanes(heads, lanes, width, engines):
+    """In engines of a head each, as far as a line has channels for them; or as many as asked for."""
+    model, _ = random_model(replace(NETWORK, num_heads=heads))
     hardware = HardwareConfig.for_model(model, lanes, 2, spike_word=8)
-    assert hardware.attention_lanes == 16   # the head is larger than a word
-    assert hardware.attention_engines == min(engines, 2)
+    assert (hardware.attention_lanes, hardware.attention_engines) == (width, engines)
     assert HardwareConfig.for_model(model, lanes, 2, 8, attention_engines=2).attention_engines == 2
 
 

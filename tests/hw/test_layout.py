@@ -184,7 +184,7 @@ def test_head_channels():
     ((8, 1, True, 2), "spike_word must be a positive integer, not True"),
     ((12, 1, 6, 2), "spike_word must be a power of two, not 6"),
     ((10, 1, 4, 2), "lanes must be a multiple of spike_word 4, not 10"),
-    ((8, 3, 4, 2), "banks must divide spike_word 4, not 3"),
+    ((8, 5, 4, 2), "banks must be at most spike_word 4, not 5"),
     ((8, 2, 4, 8), "neurons must divide spike_word 4, not 8"),
     ((8, 2, 4, 2, 3), "ports must be 1 or 2, not 3")])
 def test_geometries_that_do_not_nest(arguments, sentence):
