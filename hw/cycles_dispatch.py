@@ -2,8 +2,8 @@
 """When Dispatch accepts lines, issues events and closes groups: its timing without its data.
 
 Cycles are absolute.  A line is accepted, its slices wait in the queues of their banks, a slice is
-popped and gives its events from the next cycle on, once its group is open; a group opens in the
-cycle in which the one before it closes.
+popped, its events are found and wait in turn, three cycles' worth of them at most, until their
+group is open; a group opens in the cycle in which the one before it closes.
 """
 
 from collections import deque
@@ -16,6 +16,9 @@ from hw.lanes import tree_levels
 # From a group's close in Dispatch to its turn in LaneArray, besides the adder tree: one register in
 # Dispatch, two around the tree.
 TO_TURN = 3
+# From the cycle in which events of a slice are found to the first one in which they can issue, and
+# how many cycles' worth are found ahead of those that issue.
+FOUND, AHEAD = 2, 3
 
 
 class Admission(Protocol):
@@ -50,9 +53,11 @@ class Dispatcher:
         self._two = hardware.geometry.ports == 2
         self._depth = hardware.queue_depth
         self._writes, self._next_write = writes, [0] * banks
-        # By bank: first cycle in which it can pop a slice, and whether the second port is idle then
-        # (a single event of the open group is left), so that it may take one of that slice.
+        # By bank: first cycle in which it can pop a slice, and whether the second port has nothing
+        # then (a single event of the group is left), so that it may take one of that slice; last
+        # cycle with events.
         self._free, self._single = [start] * banks, [False] * banks
+        self._last = [start] * banks
         # Cycles from which the queue takes a slice more, of its last `depth` slices.
         self._room: list[deque[int]] = [deque([0] * self._depth, self._depth)
                                         for _ in range(banks)]
@@ -83,36 +88,47 @@ class Dispatcher:
                 count -= 1
             self._room[bank].append(pop + 1)
             if count:
-                begin = max(pop + 1, opened)
-                self._take(bank, begin, count)
+                begin = max(pop + 1 + FOUND, opened, self._last[bank] + 1)
+                last = self._take(bank, begin, count)
+                cycles = count + 1 >> 1 if self._two else count
+                free[bank] = max(pop + cycles, last + 1 - AHEAD)
+                single[bank] = self._two and bool(count & 1)
                 self.starts.append(begin)
-                self.ends.append(free[bank] + 1)
-                if free[bank] > self._finished:
-                    self._finished = free[bank]
+                self.ends.append(last + 1)
+                if last > self._finished:
+                    self._finished = last
             else:
                 free[bank], single[bank] = pop + 1, False
         return cycle
 
-    def _take(self, bank: int, begin: int, count: int) -> None:
-        """Events of a slice from cycle `begin` on: two a cycle, one where the port is taken."""
+    def _take(self, bank: int, begin: int, count: int) -> int:
+        """Last cycle of a slice's events from cycle `begin` on: two a cycle.
+
+        Where the second port is taken, two events take two cycles.
+        """
         if not self._two:
-            self._free[bank], self._single[bank] = begin + count - 1, False
-            return
+            self._last[bank] = begin + count - 1
+            return self._last[bank]
+        last, paired = begin + (count - 1 >> 1), count >> 1
         writes, index = self._writes[bank], self._next_write[bank]
-        while True:
-            last = begin + (count - 1 >> 1)
-            while index < len(writes) and writes[index] < begin:
-                index += 1
-            if index == len(writes) or writes[index] > last:
-                self._free[bank], self._single[bank] = last, bool(count & 1)
-                break
+        while index < len(writes) and writes[index] < begin:
+            index += 1
+        done = 0   # pairs that have issued before cycle `at`
+        at = begin
+        while paired and index < len(writes) and writes[index] <= last:
             taken = writes[index]
-            count -= 2 * (taken - begin)
-            if count == 1:
-                self._free[bank], self._single[bank] = taken, False
+            index += 1
+            if taken < at:   # the second event of a pair, alone
+                continue
+            done += taken - at
+            if done >= paired:   # a single event is left
                 break
-            count, begin = count - 1, taken + 1
+            done += 1
+            at = taken + 2
+            last += 1
         self._next_write[bank] = index
+        self._last[bank] = last
+        return last
 
     def close(self, accepted: int, interval: int) -> None:
         """End the group at hand, whose last line was accepted in cycle `accepted`.

@@ -67,25 +67,33 @@ class Scan(wiring.Component):
     """One bank: queue of nonzero slices of lines, an event for each port and cycle.
 
     The first port takes the first event of the slice at hand.  The second one takes its last event,
-    or, if it has only one, the first event of the slice that waits.
+    or, if it has only one, the first event of the slice of the same group that waits.  Events are
+    found ahead of time, without regard to the group at work, and two cycles' worth of them wait
+    with their rows: so nothing that depends on all banks comes near the search for set bits.
 
     Ports: `i` slices {bits, row, first, tag}, LINE_WORDS parts of `slice_bits`; `word_stride` (rows
     from a word to the next, constant); `tag` of the group at work, whose events go out; `blocked`
     (the second port is not free); `valid`, `rows` and `words` (of the line, counted from the first)
-    by port; `pending`, `pending_tag` (group of
-    the oldest event that is left).
-    Latency 2 cycles from `i`.
+    by port; `pending`, `pending_tag` (group of the oldest event that is left).
+    Latency 4 cycles from `i`.
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
         self._part, self._ports = hardware.geometry.slice_bits, hardware.geometry.ports
         self._spread_part = 1 << (self._part - 1).bit_length()
-        self._slice = data.StructLayout({
-            "bits": unsigned(LINE_WORDS * self._part),
-            "row": unsigned(bits_for(hardware.weight_rows)), "first": 2,
-            "tag": unsigned(TAG_BITS)})
+        row = unsigned(bits_for(hardware.weight_rows))
+        origin = {"row": row, "first": 2, "tag": unsigned(TAG_BITS)}
+        self._slice = data.StructLayout({"bits": unsigned(LINE_WORDS * self._part), **origin})
+        self._current = data.StructLayout(
+            {"bits": unsigned(LINE_WORDS * self._spread_part), **origin})
+        index = (LINE_WORDS * self._spread_part - 1).bit_length()
+        self._found = data.StructLayout({
+            "tag": unsigned(TAG_BITS), "second": 1, "places": data.ArrayLayout(
+                data.StructLayout({"index": index, "row": row, "first": 2}), self._ports)})
+        self._ready = data.StructLayout({
+            "tag": unsigned(TAG_BITS), "second": 1, "rows": data.ArrayLayout(row, self._ports),
+            "words": data.ArrayLayout(2, self._ports)})
         self._depth = hardware.queue_depth
-        row = self._slice["row"].shape
         super().__init__({
             "i": In(stream.Signature(self._slice)), "word_stride": In(row), "tag": In(TAG_BITS),
             "blocked": In(1), "valid": Out(self._ports),
@@ -97,44 +105,76 @@ class Scan(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.queue = queue = SyncFIFO(width=self._slice.size, depth=self._depth)
-        head = data.View(self._slice, queue.r_data)
-        current = Signal(data.StructLayout({name: field.shape for name, field in self._slice}
-                                           | {"bits": unsigned(LINE_WORDS * self._spread_part)}))
-        present, waiting = current.bits != 0, self._spread(head.bits)
-        m.d.comb += [
-            queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid),
-            self.i.ready.eq(queue.w_rdy),
-            # A slice that only waits in the queue is pending work of its group, too.
-            self.pending.eq(present | queue.r_rdy),
-            self.pending_tag.eq(Mux(present, current.tag, head.tag)),
-        ]
-        take = present & (current.tag == self.tag)
-        rest, next_bits = Signal.like(current.bits), Signal.like(current.bits)
-        word, row = self._place(current, find_first(current.bits))
-        m.d.comb += [self.valid[0].eq(take), rest.eq(without_first(current.bits)),
-                     self.rows[0].eq(row), self.words[0].eq(word),
-                     next_bits.eq(Mux(take, rest, current.bits))]
-        arriving = waiting
+        head, current, present = (data.View(self._slice, queue.r_data), Signal(self._current),
+                                  Signal())
+        found, found_valid = Signal(self._found), Signal()
+        front, back = Signal(self._ready), Signal(self._ready)
+        front_valid, back_valid = Signal(), Signal()
+        m.d.comb += [queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid),
+                     self.i.ready.eq(queue.w_rdy)]
+
+        # Find the events of the slice at hand; go on to the next one after its last.
+        go = present & (~found_valid | ~back_valid)
+        waiting = self._spread(head.bits)
+        rest, arriving, second = without_first(current.bits), waiting, Const(0)
+        places = [(find_first(current.bits), current)]
         if self._ports == 2:
-            single, second = rest == 0, Signal()
+            single = rest == 0
             backwards = current.bits[::-1]
             last = (len(current.bits) - 1 - find_first(backwards))[:len(find_first(backwards))]
-            ahead = queue.r_rdy & (head.tag == self.tag)
-            head_word, head_row = self._place(head, find_first(waiting))
-            last_word, last_row = self._place(current, last)
-            m.d.comb += [
-                second.eq(take & ~self.blocked & (~single | ahead)), self.valid[1].eq(second),
-                self.rows[1].eq(Mux(single, head_row, last_row)),
-                self.words[1].eq(Mux(single, head_word, last_word)),
-            ]
-            with m.If(second & ~single):
-                m.d.comb += next_bits.eq(rest & without_first(backwards)[::-1])
-            arriving = Mux(second & single, without_first(waiting), waiting)
-        m.d.sync += current.bits.eq(next_bits)
-        with m.If(next_bits == 0):
+            ahead = queue.r_rdy & (head.tag == current.tag)
+            second = ~single | ahead
+            places.append((Mux(single, find_first(waiting), last), None))
+            rest = rest & without_first(backwards)[::-1]
+            arriving = Mux(go & single, without_first(waiting), waiting)
+            # What is taken ahead belongs to the group at hand.
+            arriving = Mux(go & single & ~ahead, waiting, arriving)
+        with m.If(~present | (go & (rest == 0))):
             m.d.comb += queue.r_en.eq(1)
             m.d.sync += [*(current[name].eq(head[name]) for name in ("row", "first", "tag")),
-                         current.bits.eq(Mux(queue.r_rdy, arriving, 0))]
+                         current.bits.eq(arriving), present.eq(queue.r_rdy & (arriving != 0))]
+        with m.Elif(go):
+            m.d.sync += current.bits.eq(rest)
+        with m.If(go):
+            m.d.sync += [found.tag.eq(current.tag), found.second.eq(second)]
+            for n, (index, origin) in enumerate(places):
+                place = found.places[n]
+                m.d.sync += place.index.eq(index)
+                for name in ("row", "first"):
+                    m.d.sync += place[name].eq(
+                        current[name] if origin is not None
+                        else Mux(single, head[name], current[name]))
+        with m.If(go | ~back_valid):
+            m.d.sync += found_valid.eq(go)
+
+        # Their weight rows; two wait, so that who waits need not know who is taken.
+        item, push, taken = Signal(self._ready), Signal(), Signal()
+        m.d.comb += [item.tag.eq(found.tag), item.second.eq(found.second),
+                     push.eq(found_valid & ~back_valid)]
+        for n in range(self._ports):
+            word, row = self._place(found.places[n])
+            m.d.comb += [item.rows[n].eq(row), item.words[n].eq(word)]
+        with m.If(~front_valid | taken):
+            m.d.sync += [front.eq(Mux(back_valid, back, item)),
+                         front_valid.eq(back_valid | push), back_valid.eq(0)]
+        with m.Elif(push):
+            m.d.sync += [back.eq(item), back_valid.eq(1)]
+
+        # Give those of the group at work.
+        take = front_valid & (front.tag == self.tag)
+        m.d.comb += [
+            self.valid[0].eq(take), self.rows.eq(front.rows), self.words.eq(front.words),
+            taken.eq(take),
+            self.pending.eq(front_valid | found_valid | present | queue.r_rdy),
+            self.pending_tag.eq(Mux(front_valid, front.tag, Mux(found_valid, found.tag, Mux(
+                present, current.tag, head.tag)))),
+        ]
+        if self._ports == 2:
+            m.d.comb += [self.valid[1].eq(take & front.second & ~self.blocked),
+                         taken.eq(take & ~(front.second & self.blocked))]
+            with m.If(take & front.second & self.blocked):   # the second one has its turn next
+                m.d.sync += [front.second.eq(0), front.rows[0].eq(front.rows[1]),
+                             front.words[0].eq(front.words[1])]
         return m
 
     def _spread(self, bits):
@@ -142,13 +182,13 @@ class Scan(wiring.Component):
         gap = Const(0, self._spread_part - self._part)
         return Cat(Cat(bits[n * self._part:(n + 1) * self._part], gap) for n in range(LINE_WORDS))
 
-    def _place(self, at, event):
-        """Word, counted from the first one, and weight row of an event of a slice."""
+    def _place(self, at):
+        """Word, counted from the first one, and weight row of an event."""
         # Low bits of the event's index: its channel in the word; above them the word.
-        bits = (self._part - 1).bit_length()
-        word, stride = (event[bits:] - at.first)[:2], self.word_stride
+        bits = (self._spread_part - 1).bit_length()
+        word, stride = (at.index[bits:] - at.first)[:2], self.word_stride
         strides = Array([0, stride, stride << 1, (stride << 1) + stride])
-        return word, at.row + strides[word] + event[:bits]
+        return word, at.row + strides[word] + at.index[:bits]
 
 
 class Dispatch(wiring.Component):
@@ -165,7 +205,7 @@ class Dispatch(wiring.Component):
     groups belong to a pair of positions: the first forks, the second closes and the third
     resumes from the fork.
 
-    Throughput: `slots` events per cycle.  Latency from `i` to `o`: 3 cycles.
+    Throughput: `slots` events per cycle.  Latency from `i` to `o`: 5 cycles.
     Ports: `instruction`, `i` (lines of `Gather`), `o` (one `Events` each cycle; zero rows, count
     and close when there is nothing to do); with streamed weights `loading` (by bank: its second
     port writes in the next cycle); with a spilled residual stream `permit` (the finish
