@@ -29,14 +29,20 @@ class ActivityTrace(wiring.Signature):
     """Valid in every cycle.
 
     kind:   `Activity`
-    events: that the lanes take; not those of the attention
+    events: that the lanes take, one that two positions beside each other take counts for both; not
+            those of the attention
     clear:  the cycle between two layers, or between the input and the first layer; it is IDLE and
             in no layer's cycle counter
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
         super().__init__({"kind": Out(Activity), "clear": Out(1),
-                          "events": Out(bits_for(hardware.geometry.slots))})
+                          "events": Out(event_bits(hardware))})
+
+
+def event_bits(hardware: HardwareConfig) -> int:
+    """Width of the number of events that the lanes take in a cycle."""
+    return bits_for(hardware.geometry.slots << hardware.beside)
 
 
 class ActivityProbe(wiring.Component):
@@ -52,7 +58,7 @@ class ActivityProbe(wiring.Component):
         trace = ActivityTrace(hardware)
         super().__init__({
             "start": In(1), "ends": In(1), "clear": In(1), "waits": In(1), "acs": In(TALLY_BITS),
-            "events": In(bits_for(hardware.geometry.slots)), "o": Out(trace)})
+            "events": In(event_bits(hardware)), "o": Out(trace)})
 
     def elaborate(self, platform):
         m = Module()

@@ -44,7 +44,7 @@ def accelerator_rtlil(program: Program, trace: bool = False, name: str = "accele
 def _without_contents(contents: list[str]) -> Iterator[None]:
     """Make Amaranth leave out the initial contents of memories, and list them in their order.
 
-    It would make an object of each bit: of the time that W1 takes, nine tenths.
+    It would make an object of each bit, of which there are millions.
     """
     original = rtlil.ModuleEmitter.emit_memory
 

@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
         print("\n".join(["", *bench_page.change_table(changes)]))
         wrong += against.broken(changes, arguments.fail)
     complete = {each.row.case for each in benchmark.results} >= set(BENCH) and not given
-    if complete and all(each.synthesis and each.synthesis.lut for each in benchmark.results):
+    if complete and all(each.synthesis.lut for each in benchmark.results):
         heading = f"{benchmark.date}, commit {benchmark.commit}, layer by layer in "
         write_tables(arguments.docs / PAGE, [
             f"{heading}[bench/{path.stem}.md](bench/{path.stem}.md).", "",

@@ -103,7 +103,7 @@ def layer_table(result: Result) -> list[str]:
              f"{layer.executed:,.0f}", f"{layer.share:.1%}", f"{layer.use:.1%}",
              f"{layer.cycles:,}", *(f"{layer.spent[name]:,}" for name in
                                     ("compute", "weight_wait", "fill_drain", "idle")),
-             "" if layer.predicted is None else f"{layer.predicted:,}")
+             f"{layer.predicted:,}")
             for layer in result.layers]
     row, spent = result.row, result.row.spent
     rows.append(("inference, input and output included", f"{result.useful / row.dense:.2%}",
@@ -111,7 +111,7 @@ def layer_table(result: Result) -> list[str]:
                  f"{result.useful / row.adders / row.span:.1%}", f"{row.span:,}",
                  *(f"{spent[name]:,}" for name in
                    ("compute", "weight_wait", "fill_drain", "idle")),
-                 "" if result.predicted is None else f"{result.predicted:,}"))
+                 f"{result.predicted:,}"))
     return right_aligned(LAYER, rows)
 
 

@@ -6,7 +6,7 @@ can do per cycle, C cycles from the first sample to the last output word, L LUTs
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hw.compiler import Program
@@ -42,7 +42,7 @@ class LayerFigures:
     share:     of all useful additions
     use:       A / (P x cycles)
     cycles:    of its counter, which are `spent` on the four things of `hw.activity`
-    predicted: cycles by `hw.cycles`; None where that is not known
+    predicted: cycles by `hw.cycles`
     """
 
     name: str
@@ -53,7 +53,7 @@ class LayerFigures:
     use: float
     cycles: int
     spent: dict[str, int]
-    predicted: int | None = None
+    predicted: int
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ class Result:
     row:       the inference in RTL simulation
     adders:    P by the parameters of the hardware
     generation: seconds by step, `sim.generation.Generation`
-    predicted: C by `hw.cycles`, None where that is not known
+    predicted: C by `hw.cycles`
     """
 
     row: Row
     layers: tuple[LayerFigures, ...]
-    synthesis: Synthesis | None = None
-    generation: dict[str, float | None] = field(default_factory=dict)
-    predicted: int | None = None
+    synthesis: Synthesis
+    generation: dict[str, float | None]
+    predicted: int
 
     @property
     def useful(self) -> int:
@@ -95,12 +95,12 @@ class Result:
         row, synthesis = values["row"], values["synthesis"]
         return cls(Row(**row | {"shown": tuple(row["shown"])}),
                    tuple(LayerFigures(**layer) for layer in values["layers"]),
-                   synthesis and Synthesis(**synthesis), values["generation"],
+                   Synthesis(**synthesis), values["generation"],
                    values["predicted"])
 
 
 def layer_figures(program: Program, row: Row,
-                  predicted: Sequence[int | None] = ()) -> tuple[LayerFigures, ...]:
+                  predicted: Sequence[int]) -> tuple[LayerFigures, ...]:
     """The figures of each layer of a row."""
     useful = sum(layer["useful"] for layer in row.layers)
     found = []
@@ -111,7 +111,7 @@ def layer_figures(program: Program, row: Row,
         found.append(LayerFigures(
             layer["name"], layer["density"], layer["useful"], executed, layer["useful"] / useful,
             layer["useful"] / (row.adders * layer["cycles"]), layer["cycles"], layer["spent"],
-            predicted[number] if predicted else None))
+            predicted[number]))
     return tuple(found)
 
 
@@ -124,7 +124,7 @@ def check(result: Result) -> list[str]:
         if sum(spent.values()) != total:
             wrong.append(f"{row.case}: cycles of {name} must sum up to {total:,}, "
                          f"not {sum(spent.values()):,}")
-    if result.synthesis is not None and result.synthesis.adders != row.adders:
+    if result.synthesis.adders != row.adders:
         wrong.append(f"{row.case}: the lanes must have {row.adders:,} adders, "
                      f"not {result.synthesis.adders:,}")
     return wrong
@@ -154,22 +154,20 @@ def _spent(part: str) -> Callable[[Result], float | None]:
 
 
 def _of_synthesis(name: str) -> Callable[[Result], float | None]:
-    return lambda result: result.synthesis and getattr(result.synthesis, name)
+    return lambda result: getattr(result.synthesis, name)
 
 
 def efficiency(result: Result) -> float | None:
     """U = A / (C L), useful additions per cycle and 1,000 LUT."""
-    lut = result.synthesis and result.synthesis.lut
+    lut = result.synthesis.lut
     return result.useful / (result.row.span * lut / 1000) if lut else None
 
 
-def _generation(result: Result) -> float | None:
-    return sum(filter(None, result.generation.values())) if result.generation else None
+def _generation(result: Result) -> float:
+    return sum(filter(None, result.generation.values()))
 
 
-def _deviation(result: Result) -> float | None:
-    if result.predicted is None:
-        return None
+def _deviation(result: Result) -> float:
     return abs(result.predicted - result.row.span) / result.row.span
 
 

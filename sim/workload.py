@@ -5,10 +5,12 @@ import subprocess
 from dataclasses import asdict
 from pathlib import Path
 
-from hw.compiler import Program
 from hw.core import TOP, adders, core_statistics
+from hw.cycles import predict_inference
 from hw.model import Samples
 from hw.report import hierarchy, multipliers
+from quantize.golden import GoldenModel
+from quantize.sources import source_maps
 from sim.cases import Case
 from sim.generation import generate
 from sim.metrics import Result, Synthesis, layer_figures
@@ -31,21 +33,6 @@ def synthesize(verilog: str, mapped: bool) -> Synthesis:
                      statistics.get("seconds"))
 
 
-def predict(program: Program, case: Case) -> tuple[int | None, list[int | None]]:
-    """Cycles that the compiler predicts: of the inference, and of each layer."""
-    try:
-        from hw.cycles import predict_inference
-        from quantize.sources import source_maps
-    except ImportError:   # the cycle model is not there
-        return None, [None] * len(program.plan.layers)
-    from quantize.golden import GoldenModel
-
-    image = Samples.load(case.sources[0].directory).inputs[0]
-    predicted = predict_inference(program, source_maps(GoldenModel(program.model), image),
-                                  case.around[0].latency)
-    return predicted.cycles, [layer.cycles for layer in predicted.layers]
-
-
 def measure(case: Case, mapped: bool, journals: Path = JOURNALS) -> Result:
     """The case of one network in one of the surroundings.
 
@@ -57,9 +44,11 @@ def measure(case: Case, mapped: bool, journals: Path = JOURNALS) -> Result:
     config = compile_case(case)[0].hardware   # makes the network, if it is missing
     program, verilog, generation = generate(case.sources[0], config)
     row, = run_case(case, False, journals, [program])
-    cycles, layers = predict(program, case)
-    return Result(row, layer_figures(program, row, layers), synthesize(verilog, mapped),
-                  asdict(generation), cycles)
+    image = Samples.load(case.sources[0].directory).inputs[0]
+    predicted = predict_inference(program, source_maps(GoldenModel(program.model), image),
+                                  case.around[0].latency)
+    layers = layer_figures(program, row, [layer.cycles for layer in predicted.layers])
+    return Result(row, layers, synthesize(verilog, mapped), asdict(generation), predicted.cycles)
 
 
 def commit() -> str:

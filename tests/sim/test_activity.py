@@ -1,16 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every cycle is spent on one thing: by layer and over the inference, nothing is lost."""
 
+from dataclasses import replace
+
 import pytest
 
 from hw.compiler import compile_model
 from hw.config import HardwareConfig
+from hw.layout import Walk
+from hw.model import Activity
 from hw.network import Kind
 from sim.activity import Span, Spent, read_spans
 from sim.benches.models import SMALL, random_inputs, random_model
 from sim.run import Simulator
 
 MODEL = random_model(SMALL)
+# Neighbours that share much are taken two by two, those of narrow layers beside each other.
+_EVEN = random_model(replace(SMALL, image_height=4, image_width=8))
+PAIRED = replace(_EVEN, activity={layer.name: Activity(0.5, 0.4)
+                                  for layer in _EVEN.network.layers()})
 
 
 def test_spans(tmp_path):
@@ -20,14 +28,18 @@ def test_spans(tmp_path):
     assert (Spent(1, 2, 3, 4) + Spent(idle=10)) == Spent(11, 2, 3, 4)
 
 
-@pytest.mark.parametrize(("port_bits", "latency"), [(0, 40), (64, 40), (64, 2000)],
-                         ids=["on chip", "streamed", "starved"])
-def test_the_parts_sum_up(port_bits, latency):
-    program = compile_model(
-        MODEL, HardwareConfig.for_model(MODEL, lanes=8, banks=2, port_bits=port_bits))
+@pytest.mark.parametrize(("two", "port_bits", "latency"),
+                         [(False, 0, 40), (False, 64, 40), (False, 64, 2000), (True, 64, 40)],
+                         ids=["on chip", "streamed", "starved", "two positions"])
+def test_the_parts_sum_up(two, port_bits, latency):
+    model = PAIRED if two else MODEL
+    program = compile_model(model, HardwareConfig.for_model(
+        model, lanes=32 if two else 8, banks=2, neurons=4, port_bits=port_bits))
+    walks = {plan.layer.name: plan.walk for plan in program.plan.layers}
+    assert set(walks.values()) == (set(Walk) if two else {Walk.ALONE})
     simulator = Simulator.build(program, cocotb=False, preload=True)
     slots = program.hardware.geometry.slots
-    for inference in simulator.run(random_inputs(MODEL, 2), latency=latency):
+    for inference in simulator.run(random_inputs(model, 2), latency=latency):
         spent = sum((run.spent for run in inference.layers), Spent())
         for run in inference.layers:
             assert run.spent.total == run.cycles
@@ -36,11 +48,17 @@ def test_the_parts_sum_up(port_bits, latency):
             if run.layer.kind is Kind.ATTENTION:
                 assert run.events == 0 < run.spent.compute
             else:
-                assert run.events * run.layer.out_channels == run.acs * tiles
-                assert run.events / slots <= run.spent.compute <= run.events
+                executed = run.events * run.layer.out_channels / tiles
+                if walks[run.layer.name] is Walk.PAIRS:
+                    assert executed < run.acs
+                else:
+                    assert executed == run.acs
+                most = slots << (walks[run.layer.name] is Walk.BESIDE)
+                assert run.events / most <= run.spent.compute <= run.events
         # Beside the layers there are the input, the cycle after each of them, and the output.
         span = inference.span
         assert span.spent.total == span.cycles <= inference.cycles
         assert span.spent == spent + Spent(idle=span.spent.idle - spent.idle)
         assert span.cycles - spent.total > len(inference.layers)
-        assert (spent.weight_wait > 0) == (latency > 1000)
+        if not two:
+            assert (spent.weight_wait > 0) == (latency > 1000)

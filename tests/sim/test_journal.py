@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 
+from sim.activity import Spent
 from sim.compare import compare_layer
 from sim.journal import Journal, LayerRecord
 from tests.sim import mock
@@ -45,11 +46,12 @@ def test_nothing_yet(tmp_path):
 
 def test_record_of_a_layer():
     results = mock.random_results()
-    run = played(mock.events(results, mock.program()))[0]
+    run = replace(played(mock.events(results, mock.program()))[0],
+                  spent=Spent(1, 2, 3, 4), events=5)
     record = LayerRecord.of(run, results[0], compare_layer(run, results[0]), began=False)
     assert (record.wrong, record.shown, record.acs) == (0, (), results[0].acs)
     assert (record.useful, record.density) == (results[0].acs, results[0].input_density)
-    assert (record.spent, record.events) == (run.spent, run.events) and run.events > 0
+    assert (record.spent, record.events) == (Spent(1, 2, 3, 4), 5)
     acs = results[0].acs
     results[0].acs += 1
     record = LayerRecord.of(run, results[0], compare_layer(run, results[0]), began=True)

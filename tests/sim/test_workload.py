@@ -39,6 +39,7 @@ def test_figures(case, tmp_path):
     found = metrics(result)
     assert found["counted"] == found["adders"] == 32
     assert found["multipliers"] == 0 and "lut" not in found
+    assert found["deviation"] < 0.02
     assert 0 < found["use"] < 1 and found["simulator_speed"] > 0
     assert result.row.command == "python -m sim.bench small"
 
