@@ -96,7 +96,7 @@ class Current(wiring.Component):
         s1_sums, s1_tag, s1_valid = Signal(planes), Signal(Tag(hardware)), Signal()
         s1_events = Signal.like(self.i.payload.events)
         m.d.comb += [old_sums.addr.eq(tag.beat), new_sums.addr.eq(tag.beat),
-                     new_sums.en.eq(self.i.valid & ~tag.hold)]
+                     new_sums.en.eq(self.i.valid)]
         for n in range(neurons):
             # -value = ~value + 1: one adder serves both signs.  Gates as AND merge into it.
             old = old_sums.data[n].as_unsigned() & ~tag.fresh.replicate(hardware.plane_width)

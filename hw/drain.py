@@ -34,7 +34,7 @@ class Tag(data.StructLayout):
     beat:          beat of the tile (address of per-neuron state)
     channel_beat:  beat counted over all tiles of the layer (token sums, logits)
     param:         address of the parameter row
-    fresh:         first group of a sum; hold: the sum stays as it is (repeated static input)
+    fresh:         first group of a sum
     subtract:      plane of the sign bit; emit: the sum is complete
     first_timestep:  v is 0
     first_token:   the token sum starts
@@ -51,7 +51,7 @@ class Tag(data.StructLayout):
         super().__init__({
             "beat": beat_bits(hardware), "channel_beat": bits_for(hardware.channel_beats),
             "param": param_address_bits(hardware),
-            "fresh": 1, "hold": 1, "subtract": 1, "emit": 1,
+            "fresh": 1, "subtract": 1, "emit": 1,
             "first_timestep": 1, "first_token": 1,
             "residual": bits_for(hardware.residual_words),
             "target": bits_for(max(hardware.spike_lines)), "bank": 2,
@@ -70,7 +70,7 @@ class SumBeat(data.StructLayout):
 
 
 class Drain(wiring.Component):
-    """Send the lanes' sums in beats of `neurons`, repeating the last plane of a static input.
+    """Send the lanes' sums in beats of `neurons`, repeating that of a static input.
 
     The loops are those of `Gather`: tile, position, timestep, plane; with `pairs` both positions of
     a pair within a timestep; with `beside` both are in one sum, each in one half of its beats.  All
@@ -148,7 +148,6 @@ class Drain(wiring.Component):
                          if self._hardware.streamed
                          else ins.param_base + channel_beat + channel),
             tag.fresh.eq(Mux(ins.accumulate, group_first, plane == 0)),
-            tag.hold.eq(again),
             tag.subtract.eq(ins.signed_input & ~ins.samples & (plane == 0)),
             tag.emit.eq(sum_last),
             tag.first_timestep.eq(timestep == 0), tag.first_token.eq(group_first),

@@ -104,19 +104,6 @@ def test_bit_planes(planes, is_signed, beats_per_group, idle):
     assert [p["values"] for p in got] == expected
 
 
-def test_a_held_sum_is_given_again():
-    """Timesteps of a static input: what waits at the input then does not count."""
-    rows = random_params(3)
-    beats = [beat(0, [5, -7], fresh=1), beat(0, [11, 30], emit=1),
-             beat(0, [99, 99], emit=1, hold=1), beat(0, [-99, 3], emit=1, hold=1, fresh=1),
-             beat(0, [1, 2], fresh=1, emit=1)]
-    got, _ = process(beats, rows)
-    totals = [[21, 16]] * 3 + [[1, 2]]
-    assert [p["values"] for p in got] == [
-        [(total << HARDWARE.fraction) + bias_of(rows, 0, n) for n, total in enumerate(pair)]
-        for pair in totals]
-
-
 @every_idle
 def test_accumulate_adds_up_the_whole_layer(idle):
     rows, rng = random_params(4), np.random.default_rng(4)

@@ -179,7 +179,7 @@ def test_spikes(tiles, T, pooling, tau, idle):
 
 @every_idle
 @pytest.mark.parametrize(("planes", "T", "joined"), [
-    (1, 2, False), (3, 1, False), (3, 4, False), (3, 4, True)])
+    (1, 2, False), (3, 1, False), (3, 4, True)])
 def test_static_input_repeats_its_sum(planes, T, joined, idle):
     """joined: the planes of samples have come together in the lanes."""
     positions, channels = 3, GEOMETRY.lanes
