@@ -238,7 +238,7 @@ class FixedPointModel:
                        logit_scale=manifest["logit_scale"], accuracy=manifest["accuracy"],
                        provenance=manifest["provenance"],
                        activity={name: Activity(**each)
-                                 for name, each in manifest.get("activity", {}).items()})
+                                 for name, each in dict(manifest.get("activity", {})).items()})
         except KeyError as error:
             raise ValueError(f"model directory {directory} has no entry {error}") from None
         except TypeError as error:

@@ -19,6 +19,7 @@ class StoredMap:
     """A map of [height, width, steps, words].
 
     grid:  columns share a line, else (TOKEN) words of a position do
+    pair:  words of two neighbouring positions share a line, of which there is an even number a row
     block: words that lie together, those of a tile of the layer that writes it; 0: all
     rows:  on chip, a ring through which the map passes once for each tile; 0: all
     """
@@ -32,6 +33,12 @@ class StoredMap:
     grid: bool = True
     block: int = 0
     rows: int = 0
+    pair: bool = False
+
+    @property
+    def shared(self) -> int:
+        """Positions that share a line."""
+        return LINE if self.grid else 2 if self.pair else 1
 
     @property
     def block_words(self) -> int:
@@ -43,7 +50,7 @@ class StoredMap:
 
     @property
     def step_lines(self) -> int:
-        return self.block_words if self.grid else -(-self.words // LINE)
+        return self.block_words if self.grid else -(-self.words * self.shared // LINE)
 
     @property
     def column_lines(self) -> int:
@@ -51,7 +58,7 @@ class StoredMap:
 
     @property
     def block_lines(self) -> int:
-        return (-(-self.width // LINE) if self.grid else self.width) * self.column_lines
+        return -(-self.width // self.shared) * self.column_lines
 
     @property
     def row_lines(self) -> int:
@@ -66,7 +73,9 @@ class StoredMap:
         if self.grid:
             return x % LINE, (x // LINE * self.steps + step) * self.block_words \
                 + word % self.block_words
-        return word % LINE, (x * self.steps + step) * self.step_lines + word // LINE
+        own = 2 if self.pair else LINE   # words of a line that belong to one position
+        return (x % self.shared * own + word % own,
+                (x // self.shared * self.steps + step) * self.step_lines + word // own)
 
     def read(self, y: int, x: int, step: int = 0, word: int = 0, tile: int = 0) -> Place:
         """Where a layer finds the word; the ring goes on from tile to tile of that layer."""
@@ -101,7 +110,13 @@ class StoredMap:
             "blocks": blocks, "block_stride": self.block_lines,
             "last_lines": self.words - (blocks - 1) * self.block_words if self.grid
             else self.step_lines,
-            "last_mask": (1 << (self.words % LINE or LINE)) - 1}
+            "last_mask": self._last_mask()}
+
+    def _last_mask(self) -> int:
+        """The words that the last line of a step has."""
+        own = 2 if self.pair else LINE
+        mask = (1 << (self.words % own or own)) - 1
+        return mask | mask << own if self.pair else mask
 
     def target(self) -> dict[str, int]:
         """Fields of the layer that writes it."""
@@ -110,4 +125,4 @@ class StoredMap:
             "target_half": self.half, "target_base": self.base, "target_grid": int(self.grid),
             "target_step": self.step_lines, "target_column": self.column_lines, "target_row": row,
             "target_tile": self.block_lines if self.grid else 0, "target_rows": self.chip_rows,
-            "target_size": self.chip_rows * row}
+            "target_size": self.chip_rows * row} | ({"target_pair": 1} if self.pair else {})

@@ -13,8 +13,8 @@ from hw.config import MIN_INTERVAL, POOL_ROWS, HardwareConfig
 from hw.current import Param, ParamRow
 from hw.drain import repeat_interval
 from hw.isa import WORD_BITS, Emit, Instruction, Op
-from hw.layout import WINDOW_ROWS, Arrangement
-from hw.model import InputFormat
+from hw.layout import WINDOW_ROWS, Arrangement, Walk
+from hw.model import Activity, InputFormat
 from hw.network import Classifier, Kind, NetworkConfig, Output
 from sim.benches.maps import LINE, StoredMap
 from tests.hw.harness import signed
@@ -25,7 +25,12 @@ NETWORKS = {
     "padded-heads": NetworkConfig(24, 2, 4, 2, 3, 5, 4, 5, mlp_ratio=2.0),
     "events": NetworkConfig(16, 1, 2, 3, 2, 5, 5, 3, tau=1.5, static_input=False),
     "spiking-head": NetworkConfig(16, 1, 1, 2, 1, 4, 4, 20,
-                                  classifier=Classifier.SN_AVGPOOL_FC)}
+                                  classifier=Classifier.SN_AVGPOOL_FC),
+    "pairs": NetworkConfig(24, 1, 4, 3, 1, 5, 8, 5, pool_stages=(False, True, False, False),
+                           mlp_ratio=2.0),
+    "beside": NetworkConfig(16, 1, 2, 2, 1, 5, 6, 5, pool_stages=(False,) * 4, mlp_ratio=1.0)}
+# Everything in common, or nothing.
+ACTIVITY = {"pairs": Activity(1.0, 1.0), "beside": Activity(1.0, 0.0)}
 
 
 # Streamed, with windowed maps in both halves, one of several blocks.
@@ -39,12 +44,17 @@ def model_of(name, **kwargs):
     channels = NETWORKS[name].in_channels
     if kwargs.get("bits") == 4:
         kwargs["input_format"] = InputFormat(2, False, 1.0, (0.0,) * channels, (1.0,) * channels)
-    return random_model(NETWORKS[name], **kwargs)[0]
+    model = random_model(NETWORKS[name], **kwargs)[0]
+    activity = {layer.name: ACTIVITY[name] for layer in NETWORKS[name].layers()
+                if layer.kind is Kind.CONV} if name in ACTIVITY else {}
+    return replace(model, activity=activity)
 
 
 def compiled(name, lanes=16, banks=4, **kwargs):
     model = model_of(name, **kwargs)
-    return compile_model(model, HardwareConfig.for_model(model, lanes, banks))
+    # A position beside another must take more than a beat.
+    neurons = 2 if name == "beside" else None
+    return compile_model(model, HardwareConfig.for_model(model, lanes, banks, neurons=neurons))
 
 
 def compiled_windowed(port_bits=64):
@@ -70,11 +80,12 @@ def decode(program):
 
 
 @every_network
-@pytest.mark.parametrize(("lanes", "banks", "bits"), [(16, 4, 8), (8, 1, 4), (32, 16, 6)])
+@pytest.mark.parametrize(("lanes", "banks", "bits"), [
+    (16, 4, 8), (8, 1, 4), (32, 16, 6), (16, 3, 8), (8, 3, 4)])
 def test_every_weight_is_in_its_place(name, lanes, banks, bits):
     """Read the banks as Gather and Dispatch address them, and find the model's tensors."""
     program = compiled(name, lanes, banks, bits=bits)
-    banks_rows = program.memory.weights
+    geometry, banks_rows = program.hardware.geometry, program.memory.weights
     assert len(banks_rows) == banks
     assert all(rows[0] == 0 for rows in banks_rows), "row 0 is what idle banks add"
     assert {len(rows) for rows in banks_rows} == {program.hardware.weight_rows}
@@ -83,23 +94,44 @@ def test_every_weight_is_in_its_place(name, lanes, banks, bits):
             continue
         weight = program.model.tensors[plan.layer.name].weight
         kernel, inputs = plan.layer.kernel, plan.sources[0].channels
-        got, padding = np.full(weight.shape, 999), 0
-        for tile in range(plan.tiles):
-            for tap in range(kernel ** 2):
-                base = plan.weight_base + (tile * kernel ** 2 + tap) * plan.rows_per_tap
-                for stored in range(plan.rows_per_tap * banks):
-                    row = banks_rows[stored % banks][base + stored // banks]
-                    source = inputs[stored] if stored < len(inputs) else -1
-                    for lane in range(lanes):
-                        value = signed(row >> lane * bits, bits)
-                        out = tile * lanes + lane
-                        out = plan.out_channels[out] if out < len(plan.out_channels) else -1
-                        if source < 0 or out < 0:
-                            padding += value != 0
-                        else:
-                            got[out, source, tap // kernel, tap % kernel] = value
+        positions = 2 if plan.walk is Walk.BESIDE else 1
+        # Lanes of one position, of those that are beside each other.
+        share = geometry.words(len(plan.out_channels)) * geometry.spike_word
+        got = np.full((positions, *weight.shape), 999)
+        others = 0   # weights of padding
+        for tile, ky, column in np.ndindex(plan.tiles, kernel, plan.columns):
+            tap = (tile * kernel + ky) * plan.columns + column
+            base = plan.weight_base + tap * plan.rows_per_tap
+            for slot in range(plan.rows_per_tap * banks):
+                word, rest = divmod(slot, geometry.slice_bits * banks)
+                row, bank = divmod(rest, banks)
+                # Banks move on by one from tap to tap of a 3x3 convolution.
+                turned = (bank + ky + column) % banks if kernel == 3 else bank
+                stored = word * geometry.spike_word + rest
+                source = (inputs[stored] if rest < geometry.spike_word and stored < len(inputs)
+                          else -1)
+                place = base + word * geometry.slice_bits + row
+                for lane in range(lanes):
+                    value = signed(banks_rows[turned][place] >> lane * bits, bits)
+                    odd, out = divmod(lane, share) if positions > 1 else (0, tile * lanes + lane)
+                    out = plan.out_channels[out] if out < len(plan.out_channels) else -1
+                    if source < 0 or out < 0 or odd >= positions or not 0 <= column - odd < kernel:
+                        others += value != 0
+                    else:
+                        got[odd, out, source, ky, column - odd] = value
         assert (got == weight).all(), plan.layer.name
-        assert padding == 0, plan.layer.name
+        assert others == 0, plan.layer.name
+
+
+@pytest.mark.parametrize(("name", "lanes", "banks", "pairs", "beside"), [
+    ("static", 16, 4, 0, 0), ("pairs", 16, 4, 8, 0), ("pairs", 8, 3, 9, 0),
+    ("beside", 16, 4, 0, 3), ("beside", 8, 4, 0, 0)])
+def test_what_is_taken_two_by_two(name, lanes, banks, pairs, beside):
+    """The layers that the tests here mean to see."""
+    program = compiled(name, lanes, banks)
+    walks = [plan.walk for plan in program.plan.layers]
+    assert (walks.count(Walk.PAIRS), walks.count(Walk.BESIDE)) == (pairs, beside)
+    assert (program.hardware.pairs, program.hardware.beside) == (pairs > 0, beside > 0)
 
 
 @every_network
@@ -170,15 +202,16 @@ def test_program(name):
         assert values["add_residual"] == layer.adds
         assert values["token_sum"] == (layer.output is Output.RESIDUAL and not layer.lif)
         # What the units behind the lanes need between groups.
-        least = max(geometry.beats, MIN_INTERVAL)
+        beats = geometry.beats if values["tiles"] > 1 else values["last_beats"]
+        least = max(beats, MIN_INTERVAL)
         if layer.pool:
-            least = max(least, POOL_ROWS * geometry.lanes // geometry.spike_word)
+            least = max(least, POOL_ROWS * beats * geometry.neurons // geometry.spike_word)
         assert values["interval"] >= least
         repeats = layer.kind is Kind.ENCODER and network.static_input
         assert values["repeat"] == repeats
         if repeats:
             assert values["last_interval"] >= network.timesteps * repeat_interval(
-                geometry.beats, values["interval"])
+                beats, values["interval"])
         else:
             assert values["last_interval"] == values["interval"]
 
@@ -187,7 +220,7 @@ def stored(m):
     """A planned map as the units' tests have it."""
     return StoredMap(m.half, m.base, m.height, m.width, m.steps, m.words,
                      m.arrangement is Arrangement.GRID, m.block_words,
-                     m.rows if m.windowed else 0)
+                     m.rows if m.windowed else 0, m.arrangement is Arrangement.PAIR)
 
 
 def maps_of(program, values):
@@ -213,8 +246,12 @@ def test_instructions_address_the_planned_maps(name):
     slice_bits = program.hardware.geometry.slice_bits
     for values in decode(program):
         sources, target = maps_of(program, values)
+        plan = program.plan.layers[values["layer"]] if values["op"] == Op.CONV.value else None
         if target is not None:
-            assert stored(target).target().items() <= values.items()
+            fields = stored(target).target()
+            if plan and plan.pairs and target.arrangement is Arrangement.TOKEN:
+                fields["target_column"] *= 2   # two positions that share no line
+            assert fields.items() <= values.items()
             assert values.get("target_window", 0) == target.windowed
         if not sources:
             continue
@@ -230,16 +267,44 @@ def test_instructions_address_the_planned_maps(name):
         assert (values["height"], values["width"]) == (source.height, source.width)
         if values["op"] == Op.CONV.value:
             # Rows of weights from tap to tap and from word to word.
-            taps = program.plan.layers[values["layer"]].rows_per_tap
+            taps, line = plan.rows_per_tap, 2 if source.pair else LINE
             assert values["kernel3"] == source.grid
             for word in range(source.words):
                 row = word * slice_bits
                 if source.grid:
                     assert values["line_stride"] * word == row
-                    assert (values["row_tap_stride"], values["word_stride"]) == (3 * taps, taps)
+                    assert (values["row_tap_stride"], values["word_stride"]) == (
+                        (4 if plan.beside else 3) * taps, taps)
                 else:
-                    assert (values["line_stride"] * (word // LINE)
-                            + values["word_stride"] * (word % LINE)) == row
+                    assert (values["line_stride"] * (word // line)
+                            + values["word_stride"] * (word % line)) == row
+
+
+@pytest.mark.parametrize(("name", "lanes"), [("pairs", 16), ("pairs", 8), ("beside", 16),
+                                             ("static", 16)])
+def test_fields_of_two_positions(name, lanes):
+    """`pairs` goes from the even position to the odd one and back, modulo the addresses."""
+    program, arrangements = compiled(name, lanes), set()
+    layout = Instruction(program.hardware)
+    beats, steps = program.plan.residual_beats, NETWORKS[name].timesteps
+    for values in decode(program):
+        plan = program.plan.layers[values["layer"]]
+        conv = values["op"] == Op.CONV.value
+        assert values.get("pairs", 0) == (conv and plan.pairs)
+        assert values.get("beside", 0) == (conv and plan.beside)
+        if not values.get("pairs"):
+            continue
+        addresses = {"residual": (steps * beats, beats)} if values["residual_stride"] else {}
+        if plan.destination is not None:
+            target = stored(plan.destination)
+            even, odd = (target.write(0, 0 if plan.layer.pool else x)[2] for x in (0, 1))
+            addresses["target"] = (odd - even, target.step_lines)
+            arrangements.add(plan.destination.arrangement)
+        for address, (odd, step) in addresses.items():
+            assert values[f"{address}_odd"] == odd
+            assert (odd + values[f"{address}_even"]) % (
+                1 << layout[f"{address}_even"].width) == step
+    assert arrangements == (set(Arrangement) if name == "pairs" else set())
 
 
 @pytest.mark.parametrize("port_bits", [64, 128])

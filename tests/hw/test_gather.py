@@ -20,12 +20,14 @@ class Walk:
     """A layer on a stored map.
 
     planes: bit planes of `input_width` bit samples; 0: plain spikes
+    two:    "pairs" or "beside", how two positions are taken at a time; "": one by one
     """
 
     source: StoredMap
     tiles: int = 1
     planes: int = 0
     hardware: dict = field(default_factory=dict)
+    two: str = ""
 
     @property
     def tap_rows(self):
@@ -33,8 +35,13 @@ class Walk:
         return self.source.words * SLICE
 
     @property
+    def columns(self):
+        """Columns of the taps of a group."""
+        return 4 if self.two == "beside" else 3
+
+    @property
     def tile_rows(self):
-        return self.tap_rows * (9 if self.source.grid else 1)
+        return self.tap_rows * (3 * self.columns if self.source.grid else 1)
 
     @property
     def bases(self):
@@ -42,13 +49,13 @@ class Walk:
         return [WEIGHT_BASE + tile * self.tile_rows for tile in range(self.tiles)]
 
     def fields(self):
-        grid = self.source.grid
-        return self.source.source() | {
+        grid, line = self.source.grid, 2 if self.source.pair else LINE
+        return self.source.source() | ({self.two: 1} if self.two else {}) | {
             "height": self.source.height, "width": self.source.width, "kernel3": grid,
             "samples": self.planes > 0, "planes": max(1, self.planes), "tiles": self.tiles,
             "weight_base": WEIGHT_BASE, "tile_stride": self.tile_rows,
-            "row_tap_stride": 3 * self.tap_rows if grid else 0,
-            "line_stride": SLICE if grid else LINE * SLICE,
+            "row_tap_stride": self.columns * self.tap_rows if grid else 0,
+            "line_stride": SLICE if grid else line * SLICE,
             "word_stride": self.tap_rows if grid else SLICE}
 
     def words(self, seed=0):
@@ -65,28 +72,43 @@ class Walk:
         return sum((word >> c * self.planes + self.planes - 1 - plane & 1) << c
                    for c in range(channels))
 
+    def taps(self, words, y, x, step, plane, base):
+        """Spikes of each tap and word of a position by their row; taps outside do not occur.
+
+        With `beside` the taps are those of x and x + 1: of four columns.
+        """
+        source, taps = self.source, {}
+        for ky, kx in np.ndindex(3, self.columns) if source.grid else [(1, 1)]:
+            v, u = y + ky - 1, x + kx - 1
+            if not (0 <= v < source.height and 0 <= u < source.width):
+                continue
+            row = base + (self.columns * ky + kx) * self.tap_rows if source.grid else base
+            taps |= {row + word * SLICE: self.spikes(words[v, u, step, word], plane)
+                     for word in range(source.words)}
+        return taps
+
+    def positions(self, words, y, x, step, base):
+        """The groups of the position x, or of x and x + 1, at one step."""
+        planes = range(max(1, self.planes))
+        if self.two != "pairs":
+            return [self.taps(words, y, x, step, plane, base) for plane in planes]
+        even, odd = (self.taps(words, y, each, step, 0, base) for each in (x, x + 1))
+        rows = even.keys() | odd.keys()
+        return [{row: split(even.get(row, 0), odd.get(row, 0)) for row in rows}
+                for split in (lambda a, b: a & b, lambda a, b: a & ~b, lambda a, b: b & ~a)]
+
     def groups(self, words):
         """Of each group, (row, spikes) of all words with spikes, and whether it is the last tile.
 
-        A tap of the kernel that lies outside of the map does not occur.
+        With `pairs` the taps set at both positions come first, then those at one of them only.
         """
-        source, groups = self.source, []
-        for base in self.bases:
-            for y in range(source.height):
-                for x in range(source.width):
-                    for step in range(source.steps):
-                        for plane in range(max(1, self.planes)):
-                            group = []
-                            for ky, kx in np.ndindex(3, 3) if source.grid else [(1, 1)]:
-                                v, u = y + ky - 1, x + kx - 1
-                                if not (0 <= v < source.height and 0 <= u < source.width):
-                                    continue
-                                row = base + (3 * ky + kx) * self.tap_rows if source.grid else base
-                                group += [(row + word * SLICE, spikes)
-                                          for word in range(source.words) if (spikes := self.spikes(
-                                              words[v, u, step, word], plane))]
-                            groups.append((sorted(group), base == self.bases[-1]))
-        return groups
+        source = self.source
+        return [(sorted((row, spikes) for row, spikes in group.items() if spikes),
+                 base == self.bases[-1])
+                for base in self.bases for y in range(source.height)
+                for x in range(0, source.width, 1 + bool(self.two))
+                for step in range(source.steps)
+                for group in self.positions(words, y, x, step, base)]
 
     def lines(self):
         """Lines that the walk brings: those of each in-bounds kernel row."""
@@ -97,7 +119,9 @@ class Walk:
             kernel_rows = sum(min(y + 2, source.height) - max(y - 1, 0)
                               for y in range(source.height))
             lines = kernel_rows * source.words
-        return self.tiles * source.width * source.steps * max(1, self.planes) * lines
+        lines *= self.tiles * source.width * source.steps * max(1, self.planes)
+        # Three groups of two positions, or one.
+        return lines * {"": 2, "pairs": 3, "beside": 1}[self.two] // 2
 
 
 def grouped(lines, fields):
@@ -123,6 +147,18 @@ def token(height, width, steps=1, words=1):
     return StoredMap(0, 9, height, width, steps, words, False)
 
 
+def pair(height, width, steps=1, words=1):
+    return StoredMap(0, 9, height, width, steps, words, False, pair=True)
+
+
+def pairs(source, tiles=1):
+    return Walk(source, tiles, hardware={"pairs": True, "beside": True}, two="pairs")
+
+
+def beside(source, tiles=1, planes=0):
+    return Walk(source, tiles, planes, {"pairs": True, "beside": True}, "beside")
+
+
 WALKS = {
     "1x1": Walk(grid(1, 1)), "1x2": Walk(grid(1, 2)), "2x1": Walk(grid(2, 1)),
     "1x5": Walk(grid(1, 5)), "4x1": Walk(grid(4, 1)), "2x2": Walk(grid(2, 2)),
@@ -139,6 +175,19 @@ WALKS = {
     "token-2x3-3words": Walk(token(2, 3, 1, 3)), "token-4words": Walk(token(2, 2, 2, 4)),
     "token-5words": Walk(token(1, 3, 2, 5), 2), "token-3x1-2steps-3tiles": Walk(
         token(3, 1, 2, 2), 3),
+    "pairs-1x2": pairs(grid(1, 2)), "pairs-2x4": pairs(grid(2, 4)),
+    "pairs-3x6-2steps": pairs(grid(3, 6, 2)),
+    "pairs-2x10-2words-2tiles": pairs(grid(2, 10, 1, 2), 2),
+    "pairs-4x2-3steps-blocks-2-1": pairs(grid(4, 2, 3, 3, 2)),
+    **{f"pairs-token-2x4-{words}words": pairs(pair(2, 4, 1, words)) for words in (1, 2, 4)},
+    "pairs-token-1x2": pairs(pair(1, 2)),
+    "pairs-token-3x2-2steps-3words-2tiles": pairs(pair(3, 2, 2, 3), 2),
+    "pairs-token-1x6-3steps-5words": pairs(pair(1, 6, 3, 5)),
+    "beside-1x2": beside(grid(1, 2)), "beside-3x4-2steps": beside(grid(3, 4, 2)),
+    "beside-2x6-3words-2tiles": beside(grid(2, 6, 1, 3, 2), 2),
+    "beside-samples-2planes-2x10": beside(grid(2, 10), 1, 2),
+    "alone-where-pairs-are-possible": Walk(grid(3, 5, 2), hardware={"pairs": True, "beside": True}),
+    "token-where-pairs-are-possible": Walk(token(1, 3, 2, 5), 2, hardware={"pairs": True}),
 }
 every_walk = pytest.mark.parametrize("walk", WALKS.values(), ids=WALKS.keys())
 
@@ -220,7 +269,9 @@ HELD = 3
 
 RINGS = {
     "4-of-6": Walk(grid(6, 3, 1, 1, rows=4), 2), "4-of-5-blocks": Walk(grid(5, 5, 2, 3, 2, 4), 3),
-    "5-of-7-samples": Walk(grid(7, 2, rows=5), 2, 2), "8-of-9": Walk(grid(9, 1, rows=8), 2)}
+    "5-of-7-samples": Walk(grid(7, 2, rows=5), 2, 2), "8-of-9": Walk(grid(9, 1, rows=8), 2),
+    "pairs-4-of-5": pairs(grid(5, 4, 1, 3, 2, 4), 2), "beside-5-of-6": beside(
+        grid(6, 2, rows=5), 2)}
 
 
 @every_gap
@@ -228,7 +279,7 @@ RINGS = {
 def test_rows_pass_through_a_ring(walk, gaps):
     """A row is read when it is there, and none that the ring has overwritten since."""
     source, words = walk.source, walk.words()
-    hardware = small_hardware(port_bits=64, spills_maps=True)
+    hardware = small_hardware(port_bits=64, spills_maps=True, **walk.hardware)
     bench = Bench(dut := Gather(hardware), seed=1, max_cycles=20_000)
     bench.instruction(**walk.fields(), source_window=1)
     contents = {}

@@ -11,12 +11,14 @@ from hw.layout import (
     WINDOW_ROWS,
     Arrangement,
     Geometry,
+    Walk,
     head_channels,
     padded_head_dim,
     plan_memory,
     token_sum_width,
 )
 from hw.network import Classifier, Kind, NetworkConfig
+from hw.reuse import can_be_beside, can_pair
 
 
 def network(**changes):
@@ -31,10 +33,25 @@ NETWORKS = {
     "spiking-head": network(classifier=Classifier.SN_AVGPOOL_FC),
     "all-pools": network(pool_stages=(True,) * 4), "wide": network(embed_dim=40, num_heads=5)}
 GEOMETRIES = {"small": Geometry(8, 2, 4, 2), "one-word": Geometry(16, 4, 16, 8),
-              "three-words": Geometry(24, 8, 8, 8), "single": Geometry(4, 1, 4, 1)}
+              "three-words": Geometry(24, 8, 8, 8), "single": Geometry(4, 1, 4, 1),
+              "3-banks": Geometry(16, 3, 4, 2)}
+EVEN = {"pairs": network(image_height=5, image_width=8, pool_stages=(False, True, False, False)),
+        "pairs-padded-heads": network(embed_dim=24, num_heads=4, image_width=4,
+                                      pool_stages=(False,) * 4)}
+
+
+def two_by_two(net, geometry):
+    """All layers that can take two positions at a time, beside each other where they can."""
+    return {layer.name: Walk.BESIDE if can_be_beside(layer, geometry) else Walk.PAIRS
+            for layer in net.layers() if can_pair(layer) or can_be_beside(layer, geometry)}
+
+
 every_plan = pytest.mark.parametrize(
-    ("net", "geometry"), [(n, g) for n in NETWORKS.values() for g in GEOMETRIES.values()],
-    ids=[f"{n}-{g}" for n in NETWORKS for g in GEOMETRIES])
+    ("net", "geometry", "walks"),
+    [(n, g, {}) for n in (NETWORKS | EVEN).values() for g in GEOMETRIES.values()]
+    + [(n, g, two_by_two(n, g)) for n in EVEN.values() for g in GEOMETRIES.values()],
+    ids=[f"{n}-{g}" for n in NETWORKS | EVEN for g in GEOMETRIES]
+    + [f"{n}-{g}-two-by-two" for n in EVEN for g in GEOMETRIES])
 
 
 def cells(placed):
@@ -51,6 +68,10 @@ def place(m, y, x, step, word):
     """Bank and line of a word, as `SpikeMap` says."""
     if m.arrangement is Arrangement.TOKEN:
         return word % 4, m.base + ((y * m.width + x) * m.steps + step) * m.step_lines + word // 4
+    if m.arrangement is Arrangement.PAIR:
+        pair = (y * m.width + x) // 2
+        return (x % 2 * 2 + word % 2,
+                m.base + (pair * m.steps + step) * m.step_lines + word // 2)
     block, within = divmod(word, m.block_words)
     return x % 4, (m.base + (y % m.rows) * m.row_lines + block * m.block_lines
                    + ((x // 4) * m.steps + step) * m.block_words + within)
@@ -69,8 +90,8 @@ def check_places(m):
 
 
 @every_plan
-def test_every_word_of_a_map_has_a_place_of_its_own(net, geometry):
-    for m in maps_of(plan_memory(net, geometry, 4, 16)):
+def test_every_word_of_a_map_has_a_place_of_its_own(net, geometry, walks):
+    for m in maps_of(plan_memory(net, geometry, 4, 16, walks=walks)):
         check_places(m)
         # The words of a tile lie together, so that a layer writes tile by tile.
         if m.arrangement is Arrangement.GRID:
@@ -78,18 +99,20 @@ def test_every_word_of_a_map_has_a_place_of_its_own(net, geometry):
 
 
 @every_plan
-def test_maps_are_arranged_as_the_layer_that_reads_them_needs(net, geometry):
-    plan = plan_memory(net, geometry, 4, 16)
+def test_maps_are_arranged_as_the_layer_that_reads_them_needs(net, geometry, walks):
+    plan = plan_memory(net, geometry, 4, 16, walks=walks)
     for layer in plan.layers:
-        expected = Arrangement.GRID if layer.layer.kernel == 3 else Arrangement.TOKEN
+        expected = (Arrangement.GRID if layer.layer.kernel == 3 else
+                    Arrangement.PAIR if layer.pairs else Arrangement.TOKEN)
+        assert layer.walk is walks.get(layer.layer.name, Walk.ALONE)
         assert {source.arrangement for source in layer.sources} == {expected}, layer.layer.name
     assert plan.input.arrangement is Arrangement.GRID
 
 
 @every_plan
-def test_no_map_overwrites_one_that_is_still_read(net, geometry):
+def test_no_map_overwrites_one_that_is_still_read(net, geometry, walks):
     """Walk the program with memory as sets of owned cells."""
-    plan = plan_memory(net, geometry, 4, 16)
+    plan = plan_memory(net, geometry, 4, 16, walks=walks)
     owner = dict.fromkeys(cells(plan.input), plan.input)
     for layer in plan.layers:
         if plan.planes is not None and layer.sources[0] is plan.planes:
@@ -108,37 +131,42 @@ def test_no_map_overwrites_one_that_is_still_read(net, geometry):
 
 
 @every_plan
-def test_depths_are_just_enough(net, geometry):
-    plan = plan_memory(net, geometry, 4, 16)
+def test_depths_are_just_enough(net, geometry, walks):
+    plan = plan_memory(net, geometry, 4, 16, walks=walks)
     maps = maps_of(plan)
     for half in (0, 1):
         assert plan.spike_lines[half] == max(m.base + m.size for m in maps if m.half == half)
 
 
 @every_plan
-def test_weight_and_parameter_rows_do_not_overlap(net, geometry):
-    plan = plan_memory(net, geometry, 4, 16)
+def test_weight_and_parameter_rows_do_not_overlap(net, geometry, walks):
+    plan = plan_memory(net, geometry, 4, 16, walks=walks)
     row, param = 1, 0   # row 0 stays zero
     for layer in plan.layers:
         if layer.layer.kind is Kind.ATTENTION:
             continue
         assert (layer.weight_base, layer.param_base) == (row, param)
-        channels = layer.sources[0].channels
-        assert layer.rows_per_tap * geometry.banks >= len(channels)
-        assert (layer.rows_per_tap - 1) * geometry.banks < len(channels)
+        channels = len(layer.sources[0].channels)
+        # Each word starts a row: the fullest bank has so many channels of it.
+        word = geometry.spike_word
+        assert layer.rows_per_tap == sum(
+            len(range(first, min(first + word, channels), geometry.banks))
+            for first in range(0, channels, word))
         assert (layer.tiles - 1) * geometry.lanes < len(layer.out_channels)
         beats = (layer.tiles - 1) * geometry.beats + layer.last_beats
         assert beats * geometry.neurons >= len(layer.out_channels)
         if layer.destination is not None:
             assert beats * geometry.neurons == layer.destination.words * geometry.spike_word
-        row += layer.tiles * layer.layer.kernel ** 2 * layer.rows_per_tap
+        columns = layer.layer.kernel + (layer.walk is Walk.BESIDE)
+        assert layer.tile_rows == layer.layer.kernel * columns * layer.rows_per_tap
+        row += layer.tiles * layer.tile_rows
         param += beats
     assert (plan.weight_rows, plan.param_rows) == (row, param)
 
 
 @every_plan
-def test_maps_hold_every_channel_once(net, geometry):
-    plan = plan_memory(net, geometry, 4, 16)
+def test_maps_hold_every_channel_once(net, geometry, walks):
+    plan = plan_memory(net, geometry, 4, 16, walks=walks)
     for layer in plan.layers:
         assert sorted(c for c in layer.out_channels if c >= 0) == list(
             range(layer.layer.out_channels))
@@ -227,6 +255,32 @@ def test_geometry_counts():
     assert (geometry.line_bits, geometry.slots) == (32, 8)
     assert Geometry(24, 4, 8, 2, 1).slots == 4
     assert [geometry.words(channels) for channels in (1, 8, 9, 24)] == [1, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("banks", "slice_bits", "rows"), [
+    (1, 8, [1, 8, 9, 16, 21]), (2, 4, [1, 4, 5, 8, 11]), (3, 3, [1, 3, 4, 6, 8]),
+    (5, 2, [1, 2, 3, 4, 5]), (7, 2, [1, 2, 3, 4, 5]), (8, 1, [1, 1, 2, 2, 3])])
+def test_banks_need_not_divide_a_word(banks, slice_bits, rows):
+    """A bank has the channels c % banks of each word, which begins in a row of its own."""
+    geometry = Geometry(24, banks, 8, 2)
+    assert geometry.slice_bits == slice_bits
+    assert [geometry.rows(channels) for channels in (1, 8, 9, 16, 21)] == rows
+
+
+def test_a_map_of_pairs():
+    """It has the lines that its words fill, two of each position in one."""
+    net, geometry = EVEN["pairs"], GEOMETRIES["small"]
+    plan = plan_memory(net, geometry, 4, 16, walks=two_by_two(net, geometry))
+    maps = {layer.layer.name: layer.sources[0] for layer in plan.layers if layer.pairs}
+    token, hidden = maps["block.0.attn.q"], maps["block.0.mlp.mlp2"]
+    assert {token.arrangement, hidden.arrangement} == {Arrangement.PAIR}
+    assert (token.words, token.step_lines, token.line_positions) == (4, 2, 2)
+    assert (hidden.words, hidden.step_lines) == (16, 8)
+    assert (token.column_lines, token.row_lines, token.size) == (4, 8, 24)   # T = 2, 3x4 tokens
+    net, geometry = EVEN["pairs-padded-heads"], GEOMETRIES["three-words"]
+    plan = plan_memory(net, geometry, 4, 16, walks=two_by_two(net, geometry))
+    odd = next(layer.sources[0] for layer in plan.layers if layer.layer.name == "block.0.attn.q")
+    assert (odd.words, odd.step_lines) == (3, 2)
 
 
 LARGE = {

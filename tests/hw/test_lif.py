@@ -99,6 +99,28 @@ def test_thresholds_below_zero():
     assert (fire(x, threshold, 2.0) == lif(x, threshold, 2.0)).all()
 
 
+@every_idle
+@pytest.mark.parametrize("tau", [2.0, 1.5])
+def test_two_positions_take_turns(tau, idle):
+    """Each has its own state: timestep by timestep, first the even one, then the odd one."""
+    rng = np.random.default_rng(4)
+    hardware = small_hardware(pairs=True)
+    x = rng.integers(-60, 90, (12, 2, BEATS, NEURONS))
+    threshold = rng.integers(1, 100, (BEATS, NEURONS))
+    bench = Bench(dut := LIF(hardware))
+    bench.instruction(slow_tau=tau == 1.5)
+    bench.source(dut.i, [
+        {"values": x[t, odd, b].tolist(), "thresholds": threshold[b].tolist(),
+         "tag": {"beat": b, "odd": odd, "first_timestep": t == 0}}
+        for t, odd, b in np.ndindex(x.shape[:3])], idle)
+    got = bench.record(dut.o.valid, dut.o.payload.spikes)
+    bench.run(extra=5)
+    spikes = np.array([[spikes >> n & 1 for n in range(NEURONS)] for _, spikes in got], bool)
+    expected = lif(x.reshape(12, -1), np.tile(threshold.ravel(), 2), tau).reshape(x.shape)
+    assert (spikes.reshape(x.shape) == expected).all()
+    assert 0.1 < expected.mean() < 0.9
+
+
 def test_hardware_without_slow_tau_ignores_the_bit():
     x, threshold = np.array([[4, 5], [4, 5]]), np.array([8, 8])
     got = fire(x, threshold, 1.5, hardware=small_hardware(slow_tau=False))

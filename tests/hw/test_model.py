@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hw import model as module
-from hw.model import FixedPointModel, InputFormat, ResidualFormat, Samples
+from hw.model import Activity, FixedPointModel, InputFormat, ResidualFormat, Samples
 from hw.network import NetworkConfig
 from quantize.random_model import random_model, random_samples
 
@@ -37,6 +37,28 @@ def test_round_trip(made, saved):
     assert np.array_equal(samples.labels, again.labels)
 
 
+def test_activity_travels_along(made, tmp_path):
+    """As measured, which may be for some layers only; older directories have none."""
+    activity = {"patch_embed.block1": Activity(0.25, 0.125), "block.0.mlp.mlp1": Activity(1, 0)}
+    measured = replace(made, activity=activity)
+    measured.save(tmp_path / "model")
+    assert FixedPointModel.load(tmp_path / "model").activity == activity
+    edit(tmp_path / "model", activity={})
+    assert FixedPointModel.load(tmp_path / "model").activity == made.activity == {}
+    path = tmp_path / "model" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["activity"]
+    path.write_text(json.dumps(manifest))
+    assert FixedPointModel.load(tmp_path / "model").activity == {}
+
+
+@pytest.mark.parametrize("values", [(0.5, 0.6), (1.1, 0.2), (0.3, -0.1), (float("nan"), 0.0)])
+def test_activity_is_a_share(values):
+    sentence = rf"^activity must have 0 <= shared <= density <= 1, not \({values[1]}, {values[0]}\)$"
+    with pytest.raises(ValueError, match=sentence):
+        Activity(*values)
+
+
 def shifts(saved):
     return json.loads((saved / "manifest.json").read_text())["bias_shift"]
 
@@ -62,6 +84,14 @@ def edit(saved, **changes):
      r"bias_shift of \S+ must be an integer of at least 0, not -1"),
     (lambda d: edit(d, bias_shift=dict.fromkeys(shifts(d), "2")),
      r"bias_shift of \S+ must be an integer of at least 0, not '2'"),
+    (lambda d: edit(d, activity={"head": {"density": 0.1, "shared": 0.2}}),
+     r"activity must have 0 <= shared <= density <= 1, not \(0\.2, 0\.1\)"),
+    (lambda d: edit(d, activity={"head": {"density": 0.1}}),
+     r"model directory .* has a wrong manifest: .*'shared'"),
+    (lambda d: edit(d, activity={"head": [0.1, 0.1]}), r"model directory .* has a wrong .*"),
+    (lambda d: edit(d, activity=[1]), r"model directory .* has a wrong manifest: .*"),
+    (lambda d: edit(d, activity={"head": {"density": "much", "shared": 0}}),
+     r"model directory .* has a wrong manifest: .*"),
     (lambda d: edit(d, sha256=None), r".* must have the SHA-256 of each file, not None"),
     (lambda d: edit(d, sha256=[1]), r".* must have the SHA-256 of each file, not \[1\]"),
     (lambda d: edit(d, sha256={}), r".* must have the SHA-256 of its manifest, .*"),

@@ -136,6 +136,33 @@ def test_densities_rates_and_dense_counts(name):
         assert result.rates == pytest.approx(rates), result.name
 
 
+def common_taps(layer, frame):
+    """Taps set at an even position and at its neighbour to the right, over a map [C, H, W]."""
+    around = layer.kernel // 2
+    padded = np.pad(frame, ((0, 0), (around, around), (around, around)))
+    return sum(int((padded[:, y:y + layer.kernel, x:x + layer.kernel]
+                    & padded[:, y:y + layer.kernel, x + 1:x + 1 + layer.kernel]).sum())
+               for y in range(layer.height) for x in range(0, layer.width, 2))
+
+
+@pytest.mark.parametrize("name", ["base", "odd rows", "tau 1.5, events", "signed", "one pixel"])
+def test_what_neighbours_share(name):
+    """Counted once for each output; none where the width is odd, or where planes are read."""
+    network = NetworkConfig(16, 1, 2, 2, 1, 5, 8, 4, pool_stages=(False, True, False, False)) \
+        if name == "odd rows" else NETWORKS[name]
+    model = random_model(network, seed=3)
+    image, seen = random_samples(model, 1, seed=5).inputs, 0
+    for result, bits in source_bits(model, image[0], GoldenModel(model).run(image)[0]):
+        layer = result.layer
+        expected = 0
+        if layer.kind is Kind.CONV and layer.width % 2 == 0:
+            expected = layer.out_channels * sum(common_taps(layer, frame) for frame in bits)
+        assert result.shared == expected, result.name
+        assert 2 * result.shared <= result.acs
+        seen += result.shared > 0
+    assert seen >= {"base": 3, "odd rows": 9}.get(name, 0)
+
+
 @pytest.mark.parametrize(("value", "stream", "saturations"), [
     (511, 511, 0), (512, 511, 1), (-512, -512, 0), (-513, -512, 1), (10**6, 511, 1)])
 def test_residual_saturates_and_counts_at_both_ends(value, stream, saturations):
