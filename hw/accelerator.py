@@ -181,15 +181,13 @@ class Accelerator(wiring.Component):
             self._connect_traces(m, ins, finish, attention)
             m.submodules.activity = activity = ActivityProbe(hardware)
             wiring.connect(m, activity.o, wiring.flipped(self.trace_activity))
-            events = dispatch.o.payload.count
-            if hardware.beside:
-                events = events + Mux(ins.beside, dispatch.o.payload.odd_count, 0)
             m.d.comb += [
                 activity.start.eq(Cat(start[op.value] for op in (Op.CONV, Op.ATTENTION,
                                                                  Op.PLANES)).any()),
                 activity.ends.eq(sequencer.done & (ins.op == Op.PLANES)),
                 activity.clear.eq(sequencer.clear), activity.acs.eq(attention.acs),
-                activity.events.eq(events),
+                # Every event has a row, whichever of two positions counts it.
+                activity.events.eq(sum(row != 0 for row in dispatch.o.payload.rows)),
                 activity.waits.eq(gather.tile.ready & ~gather.tile.valid
                                   if hardware.streamed else 0),
             ]

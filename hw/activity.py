@@ -29,8 +29,7 @@ class ActivityTrace(wiring.Signature):
     """Valid in every cycle.
 
     kind:   `Activity`
-    events: that the lanes take, one that two positions beside each other take counts for both; not
-            those of the attention
+    events: rows of weights that the lanes take; not those of the attention
     clear:  the cycle between two layers, or between the input and the first layer; it is IDLE and
             in no layer's cycle counter
     """
@@ -42,7 +41,7 @@ class ActivityTrace(wiring.Signature):
 
 def event_bits(hardware: HardwareConfig) -> int:
     """Width of the number of events that the lanes take in a cycle."""
-    return bits_for(hardware.geometry.slots << hardware.beside)
+    return bits_for(hardware.geometry.slots)
 
 
 class ActivityProbe(wiring.Component):

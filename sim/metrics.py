@@ -38,7 +38,8 @@ class LayerFigures:
     """One layer.
 
     useful:    A, additions that the golden model counts
-    executed:  additions of the RTL: events issued, times the lanes that an event reaches
+    executed:  additions of the RTL: rows of weights, times the channels that a row has; zeros in the
+               rows of two positions beside each other count, too
     share:     of all useful additions
     use:       A / (P x cycles)
     cycles:    of its counter, which are `spent` on the four things of `hw.activity`
@@ -107,7 +108,7 @@ def layer_figures(program: Program, row: Row,
     for number, (plan, layer) in enumerate(zip(program.plan.layers, row.layers, strict=True)):
         # Each event adds a row of weights, in every tile again.  The attention counts by itself.
         executed = (layer["acs"] if plan.layer.kind is Kind.ATTENTION else
-                    layer["events"] * plan.layer.out_channels / plan.tiles)
+                    layer["events"] * (plan.layer.out_channels << plan.beside) / plan.tiles)
         found.append(LayerFigures(
             layer["name"], layer["density"], layer["useful"], executed, layer["useful"] / useful,
             layer["useful"] / (row.adders * layer["cycles"]), layer["cycles"], layer["spent"],

@@ -250,7 +250,7 @@ def test_beats(job, idle):
     assert len(ends) == job.tiles * job.target.height or job.accumulate
     # Repetitions of a static input's current are no additions.
     assert [p["events"] for _, p in got] == [
-        0 if tag["hold"] else events[int(beside and tag["position"] % 2), group]
+        0 if tag["repeated"] else events[int(beside and tag["position"] % 2), group]
         for group, _, tag in expected]
     # The units behind need the interval between timesteps, repeated ones too.
     starts = [cycle for cycle, p in got if p["tag"]["beat"] == 0]
