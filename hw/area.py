@@ -119,7 +119,7 @@ def shipped() -> AreaModel:
 
 def fit(samples: Sequence[Sample]) -> AreaModel:
     """Least squares of the relative error, by unit, over the samples that are not held out."""
-    from scipy.optimize import nnls   # needed by this command only
+    from scipy.optimize import nnls  # needed by this command only
 
     used = [each for each in samples if not each.held_out]
     terms = [unit_terms(each.hardware) for each in used]

@@ -77,7 +77,8 @@ class Choice:
 
     def neighbours(self) -> Iterator["Choice"]:
         """One step along each axis; more or fewer slots also with the words and neurons chosen
-        anew."""
+        anew.
+        """
         for name, values in AXES.items():
             if name == "ring" and not self.port_bits:
                 continue

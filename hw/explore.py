@@ -224,7 +224,7 @@ def draw(path: Path, title: str, points: Sequence[Point], best: Sequence[Point],
 
 
 def build_parser() -> argparse.ArgumentParser:
-    import boards   # hw knows no board; only its commands do
+    import boards  # hw knows no board; only its commands do
 
     parser = argparse.ArgumentParser(
         prog="python -m hw.explore",

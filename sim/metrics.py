@@ -38,8 +38,8 @@ class LayerFigures:
     """One layer.
 
     useful:    A, additions that the golden model counts
-    executed:  additions of the RTL: rows of weights, times the channels that a row has; zeros in the
-               rows of two positions beside each other count, too
+    executed:  additions of the RTL: rows of weights, times the channels that a row has; zeros in
+               the rows of two positions beside each other count, too
     share:     of all useful additions
     use:       A / (P x cycles)
     cycles:    of its counter, which are `spent` on the four things of `hw.activity`

@@ -26,10 +26,12 @@ MODEL, IMAGE = random_model(NETWORK)
     ({"max_timesteps": 0}, "max_timesteps must be 1 to 16, not 0"),
     ({"max_timesteps": 17}, "max_timesteps must be 1 to 16, not 17"),
     ({"port_bits": 32}, "port_bits must be 0 (weights on chip), 64 or 128, not 32"),
-    ({"attention_engines": 3}, "attention_engines of 4 channels must share words of 4 of a line of 4, not 3"),
+    ({"attention_engines": 3},
+     "attention_engines of 4 channels must share words of 4 of a line of 4, not 3"),
     ({"attention_engines": 4, "attention_lanes": 8},
      "attention_engines of 8 channels must share words of 4 of a line of 4, not 4"),
-    ({"attention_engines": 0}, "attention_engines of 4 channels must share words of 4 of a line of 4, not 0")])
+    ({"attention_engines": 0},
+     "attention_engines of 4 channels must share words of 4 of a line of 4, not 0")])
 def test_bad_fields(changes, sentence):
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         small_hardware(**changes)
@@ -80,7 +82,7 @@ def test_features_follow_the_network():
     (2, 8, 8, 1), (2, 64, 8, 1), (2, 128, 8, 2), (2, 512, 8, 4),
     (8, 64, 8, 1)])   # several heads of two channels
 def test_attention_has_a_word_for_every_64_lanes(heads, lanes, width, engines):
-    """In engines of a head each, as far as a line has channels for them; or as many as asked for."""
+    """In engines of a head each, as far as a line has channels; or as many as asked for."""
     model, _ = random_model(replace(NETWORK, num_heads=heads))
     hardware = HardwareConfig.for_model(model, lanes, 2, spike_word=8)
     assert (hardware.attention_lanes, hardware.attention_engines) == (width, engines)
