@@ -92,8 +92,10 @@ class Residual(wiring.Component):
                 self.o.payload.thresholds[n].eq(s1_beat.params[n].threshold),
             ]
         m.d.sync += [self.o.valid.eq(s1_valid), self.o.payload.tag.eq(s1_beat.tag)]
-        with m.If(s1_valid & is_residual):
-            m.d.sync += self.saturations.eq(self.saturations + sum(overflows))
+        # Counted a cycle later: additions of stream and counter would be one path.
+        s2_overflows = Signal(range(neurons + 1))
+        m.d.sync += s2_overflows.eq(Mux(s1_valid & is_residual, sum(overflows), 0))
+        m.d.sync += self.saturations.eq(self.saturations + s2_overflows)
         with m.If(self.clear):
             m.d.sync += self.saturations.eq(0)
         return m
