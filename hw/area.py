@@ -141,14 +141,15 @@ def fit(samples: Sequence[Sample]) -> AreaModel:
 
 def table(model: AreaModel) -> list[str]:
     """Fitted and synthesized, by sample."""
-    lines = [f"{'sample':<34}{'LUT':>8}{'fitted':>8}{'':>8}{'FF':>8}{'fitted':>8}{'':>8}"
-             f"{'RAMB36':>8}{'counted':>8}"]
+    headings = "".join(f"{name:>8}" for name in ("LUT", "fitted", "", "FF", "fitted", "", "RAMB36",
+                                                 "counted"))
+    lines = [f"{'sample':<60}{headings}"]
     for each in sorted(model.samples, key=lambda sample: sample.held_out):
         area, name = model.predict(each.hardware), each.name + " *" * each.held_out
         parts = [f"{each.total(kind):>8,.0f}{getattr(area, kind):>8,.0f}"
                  f"{100 * (getattr(area, kind) / each.total(kind) - 1):>+7.1f}%"
                  for kind in RESOURCES]
-        lines.append(f"{name:<34}{''.join(parts)}{each.ramb36:>8g}{area.ramb36:>8g}")
+        lines.append(f"{name:<60}{''.join(parts)}{each.ramb36:>8g}{area.ramb36:>8g}")
     for held_out, name in ((False, "in the fit"), (True, "* held out")):
         for kind in RESOURCES:
             errors = np.abs(model.errors(kind, held_out)) * 100

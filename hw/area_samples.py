@@ -94,7 +94,7 @@ def sample(each: Case) -> Sample:
     modules = hierarchy(core_statistics(accelerator_verilog(program))["netlist"], TOP)
     hardware = program.hardware
     return Sample(each.name, each.held_out, hardware, own_usage(modules, unit_terms(hardware)),
-                  modules[TOP].ramb36)
+                  modules[TOP].ram)
 
 
 def own_usage(modules: Mapping[str, Usage], units: Mapping[str, Any]) -> dict[str, dict[str, int]]:

@@ -27,7 +27,7 @@ def unit_terms(hardware: HardwareConfig) -> dict[str, dict[str, float]]:
     weight, word, line = hardware.weight_bits, g.spike_word, g.line_bits
     row, address = bits_for(hardware.weight_rows), bits_for(max(hardware.spike_lines))
     streamed, tag = hardware.streamed, Tag(hardware).size
-    pairs, beside = hardware.pairs, hardware.beside
+    pairs, beside, windows = hardware.pairs, hardware.beside, hardware.spills_maps
     slices = LINE_WORDS * g.slice_bits
     full, current = hardware.current_full_width, hardware.current_width
     value = max(current, hardware.residual_width)
@@ -40,14 +40,15 @@ def unit_terms(hardware: HardwareConfig) -> dict[str, dict[str, float]]:
         "lanes.lane*": {"tree": lanes * (slots - 1) * weight, "slots": lanes * slots,
                         "accumulators": lanes * hardware.acc_width, "lanes": lanes,
                         "kept": lanes * hardware.acc_width * pairs},
-        "lanes": {"one": 1, "pairs": pairs, "beside": beside, "row": lanes * weight * streamed, "addresses": slots * row * streamed},
+        "lanes": {"one": 1, "pairs": pairs, "beside": beside, "row": lanes * weight * streamed,
+                  "addresses": slots * row * streamed},
         "dispatch.scan*": {"events": banks * slices * g.ports, "slices": banks * slices,
                            "rows": slots * row, "queues": banks * (slices + row), "banks": banks},
         "dispatch": {"one": 1, "rows": slots * row, "banks": banks, "beside": slots * beside},
         "gather": {"one": 1, "line": line, "addresses": address, "rows": row,
                    "pairs": line * pairs, "beside": beside,
                    "samples": LINE_WORDS * hardware.in_channels * -(-hardware.input_width // _MUX),
-                   "windows": address * hardware.spills_maps},
+                   "windows": address * windows},
         "finish.drain": {"one": 1, "beats": neurons * hardware.acc_width,
                          "multiplexers": neurons * hardware.acc_width * -(-(beats - 1) // _MUX),
                          "addresses": address, "tag": tag, "pairs": address * pairs,
@@ -82,7 +83,7 @@ def unit_terms(hardware: HardwareConfig) -> dict[str, dict[str, float]]:
         "attention": {"one": 1, "counters": counters, "line": line, "addresses": address,
                       "engines": hardware.attention_engines},
         "memory": {"one": 1, "line": line, "addresses": 2 * LINE_WORDS * address,
-                   "windows": (line + 2 * LINE_WORDS * address) * hardware.spills_maps},
+                   "windows": (line + 2 * LINE_WORDS * address) * windows},
         "readout": {"one": 1, "logits": neurons * full,
                     "memory": lutram(max(2, hardware.logit_words), neurons * full)},
         "sequencer": {"one": 1, "instruction": Instruction(hardware).size,
@@ -94,6 +95,6 @@ def unit_terms(hardware: HardwareConfig) -> dict[str, dict[str, float]]:
         "spill": {"spills": hardware.spills_residual,
                   "port": hardware.port_bits * hardware.spills_residual,
                   "word": neurons * hardware.residual_width * hardware.spills_residual},
-        "window": {"windows": hardware.spills_maps, "port": hardware.port_bits * hardware.spills_maps,
-                   "line": line * hardware.spills_maps, "addresses": address * hardware.spills_maps},
+        "window": {"windows": windows, "port": hardware.port_bits * windows,
+                   "line": line * windows, "addresses": address * windows},
     }

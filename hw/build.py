@@ -14,6 +14,7 @@ from typing import Any
 
 from hw import toolchains
 from hw.accelerator import Accelerator
+from hw.choice import board_hardware
 from hw.compiler import Program, compile_model
 from hw.config import HardwareConfig
 from hw.generate import accelerator_verilog
@@ -56,11 +57,11 @@ def build_parser() -> argparse.ArgumentParser:
                       help="show all boards and whether their tools are found")
     parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, metavar="DIR",
                         help="model directory of python -m quantize (the shipped digits network)")
-    parser.add_argument("--lanes", type=int, default=DEFAULT_LANES, metavar="N",
-                        help="output channels that accumulate at once (%(default)s)")
-    parser.add_argument("--banks", type=int, default=DEFAULT_BANKS, metavar="N",
-                        help="memories of weights; a lane adds two of each per cycle "
-                             "(%(default)s)")
+    parser.add_argument("--lanes", type=int, metavar="N",
+                        help="output channels that accumulate at once (default: with --banks, what "
+                             "python -m hw.explore chooses for the board)")
+    parser.add_argument("--banks", type=int, metavar="N",
+                        help="memories of weights; a lane adds two of each per cycle")
     parser.add_argument("--out", type=Path, metavar="DIR", help="output (build/BOARD)")
     parser.add_argument("--bitstream", action="store_true",
                         help="place, route and write the bitstream")
@@ -98,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_output(out)
     toolchain = choose_toolchain(board, arguments.toolchain) if arguments.bitstream else None
     model = FixedPointModel.load(arguments.model)
-    hardware = HardwareConfig.for_model(model, arguments.lanes, arguments.banks)
+    hardware = choose_hardware(model, arguments, board)
     program = compile_model(model, hardware)
 
     start = time.perf_counter()
@@ -174,6 +175,18 @@ def board_table(boards: Any) -> str:
                      f"{board.resources.lut:>7,} {board.ram_bits:>10,}  {board.weight_memory:<10} "
                      f"{tools}")
     return "\n".join(lines)
+
+
+def choose_hardware(model: FixedPointModel, arguments: argparse.Namespace,
+                    board: Any) -> HardwareConfig:
+    """What the options ask for; without any, what the explorer chooses, which is printed."""
+    lanes, banks = arguments.lanes, arguments.banks
+    if lanes is None and banks is None:
+        hardware, line = board_hardware(model, arguments.model, board, CACHE)
+        print(line, flush=True)
+        return hardware
+    return HardwareConfig.for_model(model, DEFAULT_LANES if lanes is None else lanes,
+                                    DEFAULT_BANKS if banks is None else banks)
 
 
 def write_sources(folder: Path, program: Program, board: Any) -> Path:

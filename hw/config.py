@@ -179,7 +179,7 @@ class HardwareConfig:
         attention_lanes = max(min(MIN_ATTENTION_LANES, geometry.spike_word),
                               *(padded_head_dim(m.network.head_dim) for m in models))
         if attention_engines is None:   # a word for every 64 lanes, if a line has work for them
-            words = max(1, min(lanes // 64, LINE_WORDS))
+            words = 1 << max(1, min(lanes // 64, LINE_WORDS)).bit_length() - 1   # divides the line
             attention_engines = max(1, words * geometry.spike_word // attention_lanes)
         config = cls(
             geometry=geometry, weight_bits=max(m.weight_bits for m in models),

@@ -131,7 +131,7 @@ class Search:
     area:   of a hardware
     fits:   whether the device has room for an area
     bound:  cycles that a hardware needs at least
-    evaluate: the point of a choice
+    evaluate: the point of a choice, or ValueError
     points: evaluated
     smallest: the area of least LUTs that was looked at, and that of least block RAM
     refused: why the last choice could not be built
@@ -186,4 +186,8 @@ class Search:
         bound = self.bound(hardware)
         if any(point.beats(area.lut, bound) for point in self.points):
             return None
-        return self.evaluate(resolved, hardware, area)
+        try:
+            return self.evaluate(resolved, hardware, area)
+        except ValueError as error:
+            self.refused = str(error)
+            return None

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from hw.area import Area, AreaModel, shipped
 from hw.axi import PORT_BITS
+from hw.choice import FAMILY, SHIPPED, keep, key
 from hw.compiler import compile_model
 from hw.config import MIN_INTERVAL, HardwareConfig
 from hw.cycles import predict_inference
@@ -130,9 +131,15 @@ def load_workload(directory: Path, samples: int) -> Workload:
 
 
 def budget(board: Any, fill: float) -> Budget:
-    """Of a board of `boards`: a share of its LUTs and flip-flops, and all of its block RAM."""
+    """Of a board of `boards`: a share of its LUTs and flip-flops, and all of its block RAM.
+
+    ValueError for a device that the area model knows nothing about.
+    """
+    if board.family.name != FAMILY:
+        raise ValueError(f"board must have a device of {FAMILY}, which the area model is fitted to, "
+                         f"not {board.name!r}")
     return Budget(board.name, int(board.resources.lut * fill), int(board.resources.ff * fill),
-                  board.resources.ramb36)
+                  board.resources.ram)
 
 
 def explore(workload: Workload, limit: Budget, ports: Sequence[int],
@@ -152,6 +159,12 @@ def explore(workload: Workload, limit: Budget, ports: Sequence[int],
     return search
 
 
+def search_board(directory: Path, board: Any) -> Point:
+    """The choice for a network and a board of `boards`, which hold all weights on chip."""
+    limit = budget(board, FILL)
+    return choose(explore(load_workload(directory, 1), limit, (0,)), limit)
+
+
 def choose(search: Search, limit: Budget) -> Point:
     """The fastest of the front.  ValueError, one sentence, says what is short if there is none."""
     best = front(search.points)
@@ -168,26 +181,34 @@ def choose(search: Search, limit: Budget) -> Point:
 def flags(choice: Choice, hardware: HardwareConfig) -> str:
     """The options of the other commands that give this hardware."""
     geometry = hardware.geometry
-    parts = [f"--lanes {geometry.lanes} --banks {geometry.banks} --neurons {geometry.neurons} "
-             f"--spike-word {geometry.spike_word} "
-             f"--attention-engines {hardware.attention_engines}"]
+    parts = [f"--lanes {geometry.lanes} --banks {geometry.banks} --neurons {geometry.neurons}",
+             f"--spike-word {geometry.spike_word}",
+             f"--attention-engines {hardware.attention_engines}",
+             "--pairs" if hardware.pairs else "--no-pairs",
+             "--beside" if hardware.beside else "--no-beside"]
     if hardware.streamed:
         parts.append(f"--port-bits {hardware.port_bits} --weight-rows {hardware.weight_rows}")
         parts += ["--spill-residual"] * hardware.spills_residual
     return " ".join(parts)
 
 
+def reuse(hardware: HardwareConfig) -> str:
+    """What neighbouring positions have in common (`hw.reuse`)."""
+    return " ".join(["pairs"] * hardware.pairs + ["beside"] * hardware.beside) or "-"
+
+
 def table(points: Sequence[Point], chosen: Point | None) -> list[str]:
     """The front as text, the chosen one marked."""
-    lines = [f"  {'lanes':>5}{'banks':>6}{'word':>6}{'neurons':>8}{'engines':>8}{'port':>6}"
-             f"{'rows':>7}{'weights':>8}{'cycles':>12}{'busy':>6}{'LUT':>9}{'FF':>9}{'RAMB36':>8}"
-             "  most cycles"]
+    columns = (("lanes", 7), ("banks", 6), ("word", 6), ("neurons", 8), ("engines", 8),
+               ("reuse", 14), ("port", 6), ("rows", 7), ("weights", 8), ("cycles", 12), ("busy", 6),
+               ("LUT", 9), ("FF", 9), ("RAMB36", 8))
+    lines = ["".join(f"{name:>{width}}" for name, width in columns) + "  most cycles"]
     for each in points:
         hardware, geometry = each.hardware, each.hardware.geometry
         lines.append(
             f"{'>' if each is chosen else ' '} {geometry.lanes:>5}{geometry.banks:>6}"
             f"{geometry.spike_word:>6}{geometry.neurons:>8}{hardware.attention_engines:>8}"
-            f"{hardware.port_bits or '-':>6}{hardware.weight_rows:>7,}"
+            f"{reuse(hardware):>14}{hardware.port_bits or '-':>6}{hardware.weight_rows:>7,}"
             f"{f'{hardware.weight_bits} bit':>8}{each.cycles:>12,.0f}{each.busy:>6.0%}"
             f"{each.area.lut:>9,.0f}{each.area.ff:>9,.0f}{each.area.ramb36:>8g}  {each.bound}")
     return lines
@@ -228,8 +249,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="python -m hw.explore",
-        description="Search lanes, banks, words, neurons, attention engines and the weight ring for "
-                    "the fastest hardware that fits a board, and draw cycles against LUTs.")
+        description="Search lanes, banks, words, neurons, attention engines, reuse and the weight "
+                    "ring for the fastest hardware that fits a board, and draw cycles against "
+                    "LUTs.")
     parser.add_argument("--model", type=Path, nargs="+", default=[SHIPPED_MODEL], metavar="DIR",
                         help="model directories: several of one network compare weight bits "
                              "(the shipped digits network)")
@@ -245,6 +267,8 @@ def build_parser() -> argparse.ArgumentParser:
                              "number of weights asks for)")
     parser.add_argument("--samples", type=positive, default=1, metavar="N",
                         help="inputs whose spikes are counted (%(default)s)")
+    parser.add_argument("--keep", action="store_true",
+                        help="ship the choice with hw.build, in hw/choices.json")
     parser.add_argument("--out", type=Path, metavar="FILE",
                         help=f"the figure, SVG, PNG or PDF ({OUT}/MODEL-BOARD.svg)")
     return parser
@@ -265,6 +289,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if not 0 < arguments.fill <= 1:
         raise ValueError(f"--fill must be above 0 and at most 1, not {arguments.fill!r}")
+    if arguments.keep and (len(arguments.model) > 1 or not arguments.board):
+        raise ValueError("--keep needs one --model and a --board")
     limit = (budget(boards.get(arguments.board), arguments.fill) if arguments.board
              else Budget("the limits"))
     limit = Budget(limit.name, arguments.lut or limit.lut, limit.ff,
@@ -287,6 +313,9 @@ def run(arguments: argparse.Namespace) -> int:
           f"mean, {errors.max():.0f} % at most, on configurations that were not fitted")
     print(f"chosen: {flags(chosen.choice, chosen.hardware)}")
     print(f"wrote {out}")
+    if arguments.keep:
+        keep(SHIPPED, key(arguments.model[-1], limit.name), chosen)
+        print(f"kept in {SHIPPED}")
     return 0
 
 

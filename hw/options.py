@@ -39,6 +39,13 @@ def add_hardware_options(parser: argparse.ArgumentParser) -> None:
                        help="lanes that the finish pipeline takes per cycle")
     group.add_argument("--spike-word", type=positive, metavar="BITS",
                        help="channels of a word of spike memory")
+    group.add_argument("--attention-engines", type=positive, metavar="N",
+                       help="attention engines that work side by side (default: one for every 64 "
+                            "lanes)")
+    group.add_argument("--pairs", action=argparse.BooleanOptionalAction,
+                       help="neighbouring positions share additions (default: if it saves cycles)")
+    group.add_argument("--beside", action=argparse.BooleanOptionalAction,
+                       help="layers of few channels take two positions at once (default: likewise)")
     group.add_argument("--port-bits", type=int, choices=(0, *PORT_BITS),
                        help="stream the weights through a memory port of this width; 0: hold them "
                             f"on chip (default: 0 below {MANY_WEIGHTS:,} weights, else "
@@ -74,7 +81,9 @@ def hardware(models: Sequence[FixedPointModel], options: argparse.Namespace) -> 
         raise ValueError(f"--{asked[0].replace('_', '-')} needs weights that are streamed: "
                          f"--port-bits must be {' or '.join(map(str, PORT_BITS))}, not 0")
     return HardwareConfig.for_models(models, options.lanes, options.banks, options.spike_word,
-                                     options.neurons, port_bits, **streamed)
+                                     options.neurons, port_bits, **streamed,
+                                     attention_engines=options.attention_engines,
+                                     pairs=options.pairs, beside=options.beside)
 
 
 def describe(model: FixedPointModel, config: HardwareConfig) -> str:
