@@ -186,7 +186,7 @@ class Accelerator(wiring.Component):
                                                                  Op.PLANES)).any()),
                 activity.ends.eq(sequencer.done & (ins.op == Op.PLANES)),
                 activity.clear.eq(sequencer.clear), activity.acs.eq(attention.acs),
-                activity.events.eq(dispatch.o.payload.count),
+                activity.events.eq(sum(row != 0 for row in dispatch.o.payload.rows)),
                 activity.waits.eq(gather.tile.ready & ~gather.tile.valid
                                   if hardware.streamed else 0),
             ]

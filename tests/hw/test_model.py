@@ -54,8 +54,8 @@ def test_activity_travels_along(made, tmp_path):
 
 @pytest.mark.parametrize("values", [(0.5, 0.6), (1.1, 0.2), (0.3, -0.1), (float("nan"), 0.0)])
 def test_activity_is_a_share(values):
-    sentence = rf"^activity must have 0 <= shared <= density <= 1, not \({values[1]}, {values[0]}\)$"
-    with pytest.raises(ValueError, match=sentence):
+    sentence = "activity must have 0 <= shared <= density <= 1, not "
+    with pytest.raises(ValueError, match=rf"^{sentence}\({values[1]}, {values[0]}\)$"):
         Activity(*values)
 
 
