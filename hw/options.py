@@ -50,6 +50,11 @@ def add_hardware_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--spike-lines", type=positive, nargs=2, metavar=("A", "B"),
                        help="streamed: lines of 4 words in each half of spike memory; larger maps "
                             "of the tokenizer go to external memory (default: room for all)")
+    group.add_argument("--no-pairs", action="store_true",
+                       help="take neighbouring positions one by one even where additions that both "
+                            "need could be shared")
+    group.add_argument("--no-beside", action="store_true",
+                       help="do so even where each of two could have lanes of its own")
 
 
 def weight_count(model: FixedPointModel) -> int:
@@ -74,7 +79,9 @@ def hardware(models: Sequence[FixedPointModel], options: argparse.Namespace) -> 
         raise ValueError(f"--{asked[0].replace('_', '-')} needs weights that are streamed: "
                          f"--port-bits must be {' or '.join(map(str, PORT_BITS))}, not 0")
     return HardwareConfig.for_models(models, options.lanes, options.banks, options.spike_word,
-                                     options.neurons, port_bits, **streamed)
+                                     options.neurons, port_bits, **streamed,
+                                     pairs=False if options.no_pairs else None,
+                                     beside=False if options.no_beside else None)
 
 
 def describe(model: FixedPointModel, config: HardwareConfig) -> str:
