@@ -14,7 +14,7 @@ from tqdm import tqdm
 from hw.bounds import layer_bounds, signed_width
 from hw.model import WEIGHT_BITS, FixedPointModel, Samples, check_output
 from hw.network import Output
-from quantize import datasets, fixed
+from quantize import activity, datasets, fixed
 from quantize.checkpoint import Checkpoint
 from quantize.fuse import fuse
 from quantize.golden import GoldenModel
@@ -157,7 +157,8 @@ def run(arguments: argparse.Namespace) -> None:
     if checkpoint.ignored:
         print(f"ignored {len(checkpoint.ignored)} unused tensors: {', '.join(checkpoint.ignored)}")
     data = datasets.load(checkpoint.dataset) if checkpoint.dataset else None
-    largest = calibrate(checkpoint, _calibration(arguments.calibration, checkpoint, data))
+    calibration = _calibration(arguments.calibration, checkpoint, data)
+    largest = calibrate(checkpoint, _for_float(calibration, checkpoint))
     residual = fixed.residual_format(arguments.residual_width, largest,
                                      arguments.residual_fraction)
     provenance = checkpoint.provenance | {"residual_calibration_maximum": largest}
@@ -176,6 +177,9 @@ def run(arguments: argparse.Namespace) -> None:
         samples = stored(samples, arguments.stored)
         if len(samples.labels) < accuracy.images:
             print(f"the directory holds the first {len(samples.labels)} of these images")
+    # What layers of the hardware take two positions at a time depends on it (`hw.reuse`).
+    inputs = model.input.quantize(calibration) if samples is None else samples.inputs
+    model = replace(model, activity=activity.measure(model, inputs))
     model.save(arguments.out, samples)
     print(f"wrote {arguments.out}")
 
@@ -189,7 +193,7 @@ def accuracy_line(accuracy: Accuracy, name: str) -> str:
 
 def _calibration(path: Path | None, checkpoint: Checkpoint,
                  data: datasets.Dataset | None) -> np.ndarray:
-    """Normalized float inputs, events with the timestep leading."""
+    """Inputs before normalization, [n, C, H, W] or [n, T, C, H, W]."""
     network = checkpoint.config
     if path is not None:
         try:
@@ -211,8 +215,14 @@ def _calibration(path: Path | None, checkpoint: Checkpoint,
                          f"not {images.shape!r}")
     if not np.isfinite(images).all():
         raise ValueError("calibration inputs must be finite, not NaN or infinity")
+    return images
+
+
+def _for_float(images: np.ndarray, checkpoint: Checkpoint) -> np.ndarray:
+    """What the float model reads: normalized, events with the timestep leading."""
     images = datasets.normalize(images, checkpoint.input_format)
-    return images if network.static_input else np.ascontiguousarray(images.swapaxes(0, 1))
+    return (images if checkpoint.config.static_input
+            else np.ascontiguousarray(images.swapaxes(0, 1)))
 
 
 if __name__ == "__main__":

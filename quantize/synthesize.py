@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from hw.model import WEIGHT_BITS, FixedPointModel, InputFormat, Samples, check_output
 from hw.network import Classifier, NetworkConfig
-from quantize import fixed, models, photos, tensor_file, tuning
+from quantize import activity, fixed, models, photos, tensor_file, tuning
 from quantize.__main__ import calibrate, layer_table
 from quantize.checkpoint import Checkpoint, load_checkpoint
 from quantize.datasets import normalize
@@ -85,7 +85,9 @@ def quantize(checkpoint: Checkpoint, images: np.ndarray, bits: int,
     samples = Samples(fmt.quantize(images), labels.argmax(1).numpy())
     rates = integer_rates(model, samples.inputs)
     synthetic = model.provenance["synthetic"] | {"integer_rates": rates}
-    return replace(model, provenance=model.provenance | {"synthetic": synthetic}), samples, rates
+    model = replace(model, provenance=model.provenance | {"synthetic": synthetic},
+                    activity=activity.measure(model, samples.inputs))
+    return model, samples, rates
 
 
 def integer_rates(model: FixedPointModel, inputs: np.ndarray) -> dict[str, float]:

@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     for line in image_lines(inferences, inputs):
         print(line)
     print("\n".join(comparison.lines()))
-    print(table(count(inferences, golden, program.hardware)))
+    print(table(count(inferences, golden, program)))
     if any(run.saturations for inference in inferences for run in inference.layers):
         total = sum(run.saturations for inference in inferences for run in inference.layers)
         print(f"the residual stream saturated {total} times: a wider residual loses less")

@@ -36,8 +36,9 @@ def given_options(arguments: argparse.Namespace) -> tuple[str, ...]:
     for name in _hardware_defaults():
         value = getattr(arguments, name)
         if value is not None:
-            values = value if isinstance(value, list) else [] if value is True else [value]
-            words += [f"--{name.replace('_', '-')}", *map(str, values)]
+            values = value if isinstance(value, list) else [value]
+            flag = "no-" * (value is False) + name.replace("_", "-")
+            words += [f"--{flag}", *(str(each) for each in values if each not in (True, False))]
     return tuple(words)
 
 

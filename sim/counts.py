@@ -2,9 +2,9 @@
 """AC counts of every layer, measured in RTL simulation: `python -m sim.counts DIR`.
 
 One row per layer: input density, additions, dense operations, cycles, use of the lanes, energy at
-0.9 pJ per addition; beside them the paper's own convention (Eq. 18 and 19).  Below, by kind: what
-the hardware executes, what the paper counts, and the memory traffic (`sim.executed`); then the
-memory map (`hw.memory_map`).
+0.9 pJ per executed addition; beside them the paper's own convention (Eq. 18 and 19).  Below, by
+kind: what the hardware executes, what the paper counts, and the memory traffic (`sim.executed`);
+then the memory map (`hw.memory_map`).
 """
 
 import argparse
@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from hw.compiler import Program
-from hw.config import HardwareConfig
 from hw.memory_map import memory_map
 from hw.options import describe
 from quantize.energy import Operations, energy_nj, paper_counts
 from quantize.golden import GoldenModel
 from sim.build import write_whole
 from sim.compare import Comparison, compare
-from sim.executed import additions, lines, on_chip
+from sim.executed import additions, executed_additions, lines, on_chip
 from sim.load import add_arguments, fail, load_inputs, load_program, surroundings
 from sim.run import SimulationError, Simulator
 from sim.toolchain import ToolError
@@ -37,10 +36,12 @@ class Row:
 
     input_density: share of ones among the input bits, from the golden model
     acs:           additions that a spike (or a set bit) asked for, counted by the RTL
+    executed:      of these, by the adders: what two positions share is added once (`hw.reuse`)
+    events:        rows of weights that the lanes added
     dense:         additions without any sparsity, over all timesteps
     cycles:        counted by the RTL
     lane_use:      acs / (lanes x events that a lane adds per cycle x cycles)
-    energy_nj:     0.9 pJ per AC
+    energy_nj:     0.9 pJ per executed addition
     paper_acs, paper_macs:  Eq. 18, firing rate x T x FLOPs; MACs in the encoder
     paper_energy_nj: Eq. 19
     """
@@ -48,6 +49,8 @@ class Row:
     layer: str
     input_density: float
     acs: float
+    executed: float
+    events: float
     dense: float
     cycles: float
     lane_use: float
@@ -58,22 +61,26 @@ class Row:
 
 
 def count(inferences: Sequence[Inference], golden: Sequence[Sequence[Any]],
-          hardware: HardwareConfig) -> list[Row]:
+          program: Program) -> list[Row]:
     """One row per layer and a last one, "total", as means over the inferences.
 
     golden: for each inference its list of `LayerResult`
     """
     images = len(inferences)
-    slots = hardware.geometry.lanes * hardware.geometry.slots
+    geometry = program.hardware.geometry
+    slots = geometry.lanes * geometry.slots
     rows = []
-    for index, run in enumerate(inferences[0].layers):
+    for index, (plan, run) in enumerate(zip(program.plan.layers, inferences[0].layers,
+                                            strict=True)):
         results = [each[index] for each in golden]
-        acs = sum(inference.layers[index].acs for inference in inferences) / images
-        cycles = sum(inference.layers[index].cycles for inference in inferences) / images
+        acs, events, cycles = (sum(getattr(inference.layers[index], name)
+                                   for inference in inferences) / images
+                               for name in ("acs", "events", "cycles"))
+        executed = executed_additions(plan, acs, events)
         density = sum(result.input_density for result in results) / images
         paper = paper_counts(run.layer, results)
-        rows.append(Row(run.layer.name, density, acs, results[0].dense, cycles,
-                        acs / (slots * cycles) if cycles else 0.0, energy_nj(acs), paper.acs,
+        rows.append(Row(run.layer.name, density, acs, executed, events, results[0].dense, cycles,
+                        acs / (slots * cycles) if cycles else 0.0, energy_nj(executed), paper.acs,
                         paper.macs, paper.energy_nj))
     return [*rows, total(rows, slots)]
 
@@ -85,13 +92,13 @@ def total(rows: Sequence[Row], slots: int) -> Row:
 
     dense, cycles = add("dense"), add("cycles")
     density = sum(row.input_density * row.dense for row in rows) / dense if dense else 0.0
-    return Row("total", density, add("acs"), dense, cycles,
+    return Row("total", density, add("acs"), add("executed"), add("events"), dense, cycles,
                add("acs") / (slots * cycles) if cycles else 0.0, add("energy_nj"),
                add("paper_acs"), add("paper_macs"), add("paper_energy_nj"))
 
 
-HEADINGS = ("layer", "density", "AC", "dense", "AC/dense", "cycles", "lane use", "energy nJ",
-            "Eq. 18 AC", "MAC", "Eq. 19 nJ")
+HEADINGS = ("layer", "density", "AC", "executed/AC", "dense", "AC/dense", "cycles", "lane use",
+            "energy nJ", "Eq. 18 AC", "MAC", "Eq. 19 nJ")
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -99,9 +106,10 @@ def table(rows: Sequence[Row]) -> str:
     cells = [HEADINGS]
     for row in rows:
         share = row.acs / row.dense if row.dense else 0.0
-        cells.append((row.layer, f"{row.input_density:.2%}", f"{row.acs:,.0f}", f"{row.dense:,.0f}",
-                      f"{share:.2%}", f"{row.cycles:,.0f}", f"{row.lane_use:.1%}",
-                      f"{row.energy_nj:,.2f}", f"{row.paper_acs:,.0f}",
+        executed = row.executed / row.acs if row.acs else 1.0
+        cells.append((row.layer, f"{row.input_density:.2%}", f"{row.acs:,.0f}", f"{executed:.1%}",
+                      f"{row.dense:,.0f}", f"{share:.2%}", f"{row.cycles:,.0f}",
+                      f"{row.lane_use:.1%}", f"{row.energy_nj:,.2f}", f"{row.paper_acs:,.0f}",
                       f"{row.paper_macs:,.0f}", f"{row.paper_energy_nj:,.2f}"))
     widths = [max(len(row[i]) for row in cells) for i in range(len(HEADINGS))]
     lines = ["  ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
@@ -112,10 +120,10 @@ def table(rows: Sequence[Row]) -> str:
 
 def executed(program: Program, rows: Sequence[Row]) -> list[str]:
     """What the hardware does beside the paper's convention, as lines; rows without the total."""
-    layers, acs = program.model.network.layers(), [row.acs for row in rows]
     paper = [Operations(row.paper_acs, row.paper_macs) for row in rows]
-    work = additions(layers, acs, paper, program.model.network.timesteps)
-    return lines(work, on_chip(program, acs))
+    work = additions(program.model.network.layers(), [row.acs for row in rows],
+                     [row.executed for row in rows], paper, program.model.network.timesteps)
+    return lines(work, on_chip(program, [row.events for row in rows]))
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
@@ -156,7 +164,7 @@ def main(argv: list[str] | None = None) -> int:
     comparison = Comparison()
     for inference, results in zip(inferences, golden):
         comparison.add(compare(inference, results))
-    rows = count(inferences, golden, program.hardware)
+    rows = count(inferences, golden, program)
     path = arguments.csv or Path("build/counts") / f"{arguments.model.resolve().name}.csv"
     write_csv(rows, path)
     plural = "" if len(inferences) == 1 else "s, means"

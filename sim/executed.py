@@ -2,9 +2,10 @@
 """What this hardware executes in an inference, beside what the paper's convention counts.
 
 Additions by kind: the exact in-bounds ACs that the RTL counts (padding taps excluded, the encoder
-once per image), and residual additions, which the paper leaves out.  Memory traffic: bits that the
-on-chip memories of weights, spikes and residual stream read and write, from the memory plan and the
-counted events.  Not counted: biases and thresholds, membrane potentials, token sums and the
+once per image), those of them that it executes (what two neighbouring positions share is added
+once, `hw.reuse`), and residual additions, which the paper leaves out.  Memory traffic: bits that
+the on-chip memories of weights, spikes and residual stream read and write, from the memory plan and
+the counted events.  Not counted: biases and thresholds, membrane potentials, token sums and the
 counters of attention, which are small memories beside the neurons.
 """
 
@@ -22,12 +23,14 @@ from quantize.energy import Operations, energy_nj, total
 class Work:
     """Additions of one kind.
 
-    acs:   executed
-    paper: the same by Eq. 18; None where the paper counts nothing
+    acs:      that the sums contain
+    executed: of these, by the adders
+    paper:    acs by Eq. 18; None where the paper counts nothing
     """
 
     name: str
     acs: float
+    executed: float
     paper: Operations | None
 
 
@@ -44,16 +47,33 @@ KINDS = {Kind.ENCODER: "encoder", Kind.CONV: "convolutions", Kind.ATTENTION: "at
          Kind.CLASSIFIER: "classifier"}
 
 
-def additions(layers: Sequence[Layer], acs: Sequence[float], paper: Sequence[Operations],
-              timesteps: int) -> list[Work]:
-    """Executed ACs by kind of layer beside the paper's, then what the paper leaves out.
+def executed_additions(plan: LayerPlan, acs: float, events: float) -> float:
+    """Additions of a layer that the adders execute.
 
-    acs, paper: of each layer
+    acs:    by the layer's counter, which counts what each sum contains
+    events: that the lanes took; each adds a row of weights, in every tile again.  The attention has
+            none; with positions beside each other an event reaches the lanes of one, or of both
     """
-    rows = [Work(name, sum(count for layer, count in zip(layers, acs) if layer.kind is kind),
+    if not plan.layer.has_weights or plan.beside:
+        return acs
+    return events * plan.layer.out_channels / plan.tiles
+
+
+def additions(layers: Sequence[Layer], acs: Sequence[float], executed: Sequence[float],
+              paper: Sequence[Operations], timesteps: int) -> list[Work]:
+    """ACs by kind of layer beside the paper's, then what the paper leaves out.
+
+    acs, executed, paper: of each layer
+    """
+    def add(kind: Kind, counts: Sequence[float]) -> float:
+        return sum(count for layer, count in zip(layers, counts, strict=True)
+                   if layer.kind is kind)
+
+    rows = [Work(name, add(kind, acs), add(kind, executed),
                  total(each for layer, each in zip(layers, paper) if layer.kind is kind))
             for kind, name in KINDS.items()]
-    return [*rows, Work("residual additions", residual_additions(layers, timesteps), None)]
+    residual = residual_additions(layers, timesteps)
+    return [*rows, Work("residual additions", residual, residual, None)]
 
 
 def residual_additions(layers: Iterable[Layer], timesteps: int) -> int:
@@ -61,14 +81,12 @@ def residual_additions(layers: Iterable[Layer], timesteps: int) -> int:
     return sum(timesteps * layer.positions * layer.out_channels for layer in layers if layer.adds)
 
 
-def weight_bits(plan: LayerPlan, acs: float, lanes: int, bits: int) -> float:
-    """Weight bits read: each event reads a row of all lanes, in every tile.
+def weight_bits(plan: LayerPlan, events: float, lanes: int, bits: int) -> float:
+    """Weight bits read: each event reads a row of all lanes.
 
     Idle banks read their row of zeros, which is not counted.
     """
-    if not plan.layer.has_weights:
-        return 0.0
-    return acs / plan.layer.out_channels * plan.tiles * lanes * bits
+    return events * lanes * bits if plan.layer.has_weights else 0.0
 
 
 def source_lines(plan: LayerPlan, hardware: HardwareConfig, planes: int = 1) -> int:
@@ -86,8 +104,8 @@ def source_lines(plan: LayerPlan, hardware: HardwareConfig, planes: int = 1) -> 
         lines = (3 * layer.height - 2) * layer.width * source.steps * source.words * planes
     else:
         lines = source.positions * source.steps * source.step_lines
-    # A pair of positions has three groups.
-    return plan.tiles * (lines * 3 // 2 if plan.pairs else lines)
+    # A pair of positions has three groups, two positions beside each other have one.
+    return plan.tiles * lines * (3 if plan.pairs else 1 if plan.beside else 2) // 2
 
 
 def windows(size: int) -> int:
@@ -134,12 +152,12 @@ def residual_bits(plan: LayerPlan, geometry: Geometry, timesteps: int,
     return bits if layer.adds else 0, bits
 
 
-def on_chip(program: Program, acs: Sequence[float]) -> list[Traffic]:
-    """Traffic of the on-chip memories; `acs` by layer."""
+def on_chip(program: Program, events: Sequence[float]) -> list[Traffic]:
+    """Traffic of the on-chip memories; `events` that the lanes took, by layer."""
     plan, hardware = program.plan, program.hardware
     geometry, timesteps = hardware.geometry, program.model.network.timesteps
     weights = sum(weight_bits(layer, count, geometry.lanes, hardware.weight_bits)
-                  for layer, count in zip(plan.layers, acs, strict=True))
+                  for layer, count in zip(plan.layers, events, strict=True))
     planes = program.model.input.bits
     targets = [target_accesses(layer) for layer in plan.layers]
     lines_out, lines_back = window_lines(plan)
@@ -164,13 +182,14 @@ def on_chip(program: Program, acs: Sequence[float]) -> list[Traffic]:
 
 def lines(work: Sequence[Work], traffic: Sequence[Traffic]) -> list[str]:
     """The report as lines of text."""
-    headings = (f"{'executed':>16}{'energy nJ':>14}{'paper AC':>16}{'paper MAC':>16}"
+    headings = (f"{'AC':>16}{'executed':>16}{'energy nJ':>14}{'paper AC':>16}{'paper MAC':>16}"
                 f"{'energy nJ':>14}")
     text = [f"{'additions of one inference':<28}{headings}"]
     for each in work:
         paper = ("" if each.paper is None else
                  f"{each.paper.acs:>16,.0f}{each.paper.macs:>16,.0f}{each.paper.energy_nj:>14,.1f}")
-        text.append(f"  {each.name:<26}{each.acs:>16,.0f}{energy_nj(each.acs):>14,.1f}{paper}")
+        text.append(f"  {each.name:<26}{each.acs:>16,.0f}{each.executed:>16,.0f}"
+                    f"{energy_nj(each.executed):>14,.1f}{paper}")
     text.append(f"{'on-chip memory traffic':<28}{'bits read':>16}{'bits written':>16}")
     text += [f"  {each.name:<26}{each.read:>16,.0f}{each.written:>16,.0f}" for each in traffic]
     return text

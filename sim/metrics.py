@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hw.compiler import Program
-from hw.network import Kind
+from sim.executed import executed_additions
 from sim.report import Row
 
 WORTH = 0.02   # of all useful additions: layers with less do not count as the worst
@@ -38,8 +38,7 @@ class LayerFigures:
     """One layer.
 
     useful:    A, additions that the golden model counts
-    executed:  additions of the RTL: rows of weights, times the channels that a row has; zeros in
-               the rows of two positions beside each other count, too
+    executed:  additions of the RTL, `sim.executed.executed_additions`
     share:     of all useful additions
     use:       A / (P x cycles)
     cycles:    of its counter, which are `spent` on the four things of `hw.activity`
@@ -106,9 +105,7 @@ def layer_figures(program: Program, row: Row,
     useful = sum(layer["useful"] for layer in row.layers)
     found = []
     for number, (plan, layer) in enumerate(zip(program.plan.layers, row.layers, strict=True)):
-        # Each event adds a row of weights, in every tile again.  The attention counts by itself.
-        executed = (layer["acs"] if plan.layer.kind is Kind.ATTENTION else
-                    layer["events"] * (plan.layer.out_channels << plan.beside) / plan.tiles)
+        executed = executed_additions(plan, layer["acs"], layer["events"])
         found.append(LayerFigures(
             layer["name"], layer["density"], layer["useful"], executed, layer["useful"] / useful,
             layer["useful"] / (row.adders * layer["cycles"]), layer["cycles"], layer["spent"],

@@ -12,6 +12,7 @@ from hw.options import describe, weight_count
 from quantize.models import dense_operations
 from sim.build import write_whole
 from sim.cases import Case, Surroundings
+from sim.executed import executed_additions
 from sim.measure import Measurement
 
 BEGIN, END = "<!-- measured: python -m sim.results -->", "<!-- end of what is measured -->"
@@ -25,6 +26,7 @@ class Row:
     span:    cycles from the first sample to the last output word; 0 where it was resumed
     spent:   the same by what they were spent on, `sim.activity.Spent`
     dense:   operations without any sparsity, T times the encoder, attention as Q K^T V
+    executed: additions of the adders, `sim.executed.executed_additions`
     adders:  lanes x events that a lane adds per cycle
     port_bits: of each memory port
     moved:   bytes [read, written] by memory port, as predicted and (unless resumed) counted
@@ -61,6 +63,7 @@ class Row:
     span: int = 0
     spent: dict[str, int] = field(default_factory=dict)
     dense: int = 0
+    executed: float | None = None
     weight_bits: int = 8
     simulator_seconds: float = 0.0
 
@@ -77,7 +80,10 @@ def row(case: Case, network: str, program: Program, around: Surroundings, mapped
         cycles=measured.cycles, layer_cycles=sum(layer.cycles for layer in layers),
         span=measured.span.cycles, spent=asdict(measured.span.spent),
         dense=dense_operations(program.model.network, key_value_first=False),
-        acs=measured.acs, adders=geometry.lanes * geometry.slots,
+        acs=measured.acs, executed=sum(
+            executed_additions(plan, layer.acs, layer.events)
+            for plan, layer in zip(program.plan.layers, layers, strict=True)),
+        adders=geometry.lanes * geometry.slots,
         weight_bits=program.model.weight_bits, port_bits=program.hardware.port_bits,
         moved={each.port: [each.read, each.written] for each in measured.predicted},
         on_chip_bits=mapped.on_chip_bits, bits_besides_weights=mapped.bits_besides_weights,
@@ -104,7 +110,7 @@ def markdown(rows: Sequence[Row]) -> list[str]:
     """Both tables: what was compared, and what is stored and moved."""
     lines = table(
         ("command", "network", "weights", "around", "mismatches", "values compared", "cycles",
-         "AC", "adders busy", "s to build", "s to simulate"), map(_compared, rows))
+         "AC", "executed / AC", "adders busy", "s to build", "s to simulate"), map(_compared, rows))
     lines.append("")
     # The surroundings change nothing here: the first row of each network and case stands for all.
     first = {(each.case, each.network): each for each in reversed(rows)}
@@ -124,6 +130,7 @@ def _compared(each: Row) -> tuple[str, ...]:
     resumed = "" if each.resumed_at is None else f" (resumed at {each.resumed_at})"
     return (f"`{each.command}`", _network(each), f"{each.weights:,}", each.around,
             f"{each.wrong:,}", f"{each.values:,}", f"{cycles:,}{resumed}", f"{each.acs:,}",
+            "-" if each.executed is None else f"{each.executed / each.acs:.1%}",
             f"{each.acs / each.adders / each.layer_cycles:.1%}", f"{each.build_seconds:.0f}",
             f"{each.simulate_seconds:.1f}")
 

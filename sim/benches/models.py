@@ -8,12 +8,26 @@ import numpy as np
 
 from hw.config import HardwareConfig
 from hw.isa import WORD_BITS, Instruction
-from hw.model import FixedPointModel, InputFormat, LayerTensors, ResidualFormat
-from hw.network import NetworkConfig, Output
+from hw.model import Activity, FixedPointModel, InputFormat, LayerTensors, ResidualFormat
+from hw.network import Kind, NetworkConfig, Output
 
 SMALL = NetworkConfig(embed_dim=32, depth=1, num_heads=2, timesteps=3, in_channels=2,
                       image_height=6, image_width=5, num_classes=5, mlp_ratio=2.0,
                       pool_stages=(False, True, False, False))
+
+
+# Of even width, so that all but the encoder and attention's reader can take positions two by two.
+EVEN = replace(SMALL, image_width=8)
+
+
+def measured_model(network: NetworkConfig, density: float, shared: float) -> FixedPointModel:
+    """`random_model` whose layers are all said to be as active (`hw.model.Activity`).
+
+    It decides which layers take their positions two by two, whatever the inputs are.
+    """
+    return replace(random_model(network), activity={
+        layer.name: Activity(density, shared) for layer in network.layers()
+        if layer.kind is Kind.CONV})
 
 
 def random_model(network: NetworkConfig, seed: int = 0, weight_bits: int = 8,

@@ -11,7 +11,7 @@ import pytest
 from hw import options
 from hw.layout import DEFAULT_BANKS, DEFAULT_LANES
 from hw.options import add_hardware_options, describe, hardware, positive, weight_count
-from sim.benches.models import SMALL, random_model
+from sim.benches.models import EVEN, SMALL, measured_model, random_model
 
 MODEL = random_model(SMALL)
 
@@ -45,6 +45,15 @@ def test_all_options():
     assert (geometry.lanes, geometry.banks, geometry.neurons, geometry.spike_word) == (16, 2, 4, 8)
     assert (config.port_bits, config.weight_rows, config.spike_lines) == (64, 300, (200, 150))
     assert config.spills_residual
+
+
+@pytest.mark.parametrize(("words", "pairs", "beside"), [
+    ((), True, True), (("--no-pairs",), False, True), (("--no-beside",), True, False),
+    (("--no-pairs", "--no-beside"), False, False)])
+def test_two_positions_at_a_time_unless_told_otherwise(words, pairs, beside):
+    model = measured_model(EVEN, 1.0, 1.0)
+    config = hardware([model], parse("--lanes", "16", "--neurons", "4", *words))
+    assert (config.pairs, config.beside) == (pairs, beside)
 
 
 @pytest.mark.parametrize("words", [("--weight-rows", "9"), ("--spill-residual",),

@@ -13,6 +13,7 @@ from hw.model import SHIPPED_MODEL, FixedPointModel, Samples
 from hw.network import NetworkConfig
 from quantize import datasets
 from quantize.__main__ import main, stored
+from quantize.activity import measure
 from quantize.random_model import random_model
 from quantize.spikingformer import Spikingformer
 
@@ -45,6 +46,7 @@ def test_the_shipped_model_comes_from_the_shipped_checkpoint(tmp_path, capsys):
     made, shipped = (FixedPointModel.load(path) for path in (tmp_path / "out", SHIPPED_MODEL))
     assert (made.network, made.input, made.residual) == (
         shipped.network, shipped.input, shipped.residual)
+    assert made.activity == shipped.activity
     for name, tensors in shipped.tensors.items():
         for part in ("weight", "bias", "shift", "threshold"):
             assert np.array_equal(getattr(made.tensors[name], part), getattr(tensors, part)), name
@@ -96,7 +98,11 @@ def test_foreign_checkpoint_with_calibration(tmp_path, capsys, foreign):
                             "--calibration", tmp_path / "images.npy")
     assert (status, err) == (0, "")
     assert "residual stream" in out
-    assert FixedPointModel.load(tmp_path / "out").network.num_heads == 4
+    made = FixedPointModel.load(tmp_path / "out")
+    assert made.network.num_heads == 4
+    # Measured on the calibration inputs, there are no samples.
+    assert made.activity == measure(made, made.input.quantize(np.load(tmp_path / "images.npy")))
+    assert "block.0.mlp.mlp2" in made.activity
 
 
 def spoiled(path, name, value):

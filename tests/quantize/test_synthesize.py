@@ -10,6 +10,7 @@ import pytest
 from hw.model import FixedPointModel, Samples
 from hw.network import Classifier, NetworkConfig
 from quantize import models, rates, synthesize
+from quantize.activity import measure
 from quantize.checkpoint import load_checkpoint
 from quantize.golden import GoldenModel
 from quantize.synthesize import main
@@ -92,6 +93,7 @@ def test_everything_says_that_it_is_synthetic(made):
         assert provenance["command"] == ("python -m quantize.synthesize tiny --seed 0 "
                                          "--timesteps 4 --classifier avgpool_fc --images 3")
     assert model.accuracy == {}
+    assert model.activity == measure(model, samples.inputs)
     assert model.provenance["sample_labels"] == "answers of the float network"
     assert samples.inputs.shape == (3, 3, 16, 16)
     assert samples.labels.shape == (3,)

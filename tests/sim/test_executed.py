@@ -8,11 +8,12 @@ from hw.config import HardwareConfig
 from hw.network import Kind, pooled
 from quantize.energy import Operations
 from quantize.golden import GoldenModel
-from sim.benches.models import SMALL, random_inputs, random_model
+from sim.benches.models import EVEN, SMALL, measured_model, random_inputs, random_model
 from sim.executed import (
     Traffic,
     Work,
     additions,
+    executed_additions,
     lines,
     on_chip,
     residual_additions,
@@ -58,6 +59,42 @@ def test_source_lines():
     assert source_lines(attention, hardware) == 3 * groups * SMALL.tokens * SMALL.timesteps
 
 
+def two_by_two():
+    """Plans of layers in pairs and beside each other, by name, and their hardware."""
+    model = measured_model(EVEN, 1.0, 1.0)
+    hardware = HardwareConfig.for_model(model, lanes=16, banks=2, neurons=4)
+    return {plan.layer.name: plan for plan in hardware.plan(model).layers}, hardware
+
+
+def test_source_lines_of_two_positions():
+    """Three groups for a pair, one for two beside each other."""
+    plans, hardware = two_by_two()
+    conv, mlp = plans["patch_embed.block4"], plans["block.0.mlp.mlp1"]
+    rows = 3 * conv.layer.height - 2
+    assert conv.pairs and mlp.pairs and plans["patch_embed.block1"].beside
+    assert source_lines(conv, hardware) == (
+        conv.tiles * rows * conv.layer.width // 2 * 3 * EVEN.timesteps * conv.sources[0].words)
+    # Two words of each position of a pair in a line.
+    assert source_lines(mlp, hardware) == (
+        mlp.tiles * EVEN.tokens // 2 * 3 * EVEN.timesteps * -(-mlp.sources[0].words // 2))
+    first, encoder = plans["patch_embed.block1"], plans["patch_embed.block0"]
+    rows = (3 * first.layer.height - 2) * first.layer.width // 2
+    assert first.tiles == encoder.tiles == 1
+    assert source_lines(first, hardware) == rows * EVEN.timesteps * first.sources[0].words
+    assert encoder.beside and source_lines(encoder, hardware, 4) == 4 * rows
+
+
+def test_executed_additions():
+    plans, _ = two_by_two()
+    conv, first = plans["block.0.mlp.mlp1"], plans["patch_embed.block1"]
+    assert conv.tiles == 4
+    assert executed_additions(conv, acs=1000, events=40) == 10 * conv.layer.out_channels
+    # An event may reach the lanes of one position, or of both: the counter knows.
+    assert executed_additions(first, acs=1000, events=40) == 1000
+    assert executed_additions(plans["block.0.attn.ssa"], acs=1000, events=0) == 1000
+    assert executed_additions(PLANS["head"], acs=50, events=10) == 50
+
+
 def test_target_accesses():
     pooling = next(plan for plan in PROGRAM.plan.layers if plan.layer.pool)
     words = SMALL.timesteps * pooling.destination.words
@@ -83,11 +120,10 @@ def test_windowed_maps_move_through_spike_memory():
     assert window_lines(changed) == (lines_of_map, following.tiles * lines_of_map)
 
 
-def test_an_event_reads_a_row_in_every_tile():
-    plan = PLANS["block.0.attn.q"]   # 32 outputs, 4 tiles of 8 lanes
-    assert weight_bits(plan, acs=10 * 32, lanes=8, bits=8) == 10 * 4 * 8 * 8
+def test_an_event_reads_a_row():
+    assert weight_bits(PLANS["block.0.attn.q"], events=40, lanes=8, bits=8) == 40 * 8 * 8
     # 5 classes: a tile of 8 lanes is read whole.
-    assert weight_bits(PLANS["head"], acs=10 * 5, lanes=8, bits=8) == 10 * 8 * 8
+    assert weight_bits(PLANS["head"], events=10, lanes=8, bits=4) == 10 * 8 * 4
     assert weight_bits(PLANS["block.0.attn.ssa"], 100, 8, 8) == 0
 
 
@@ -102,11 +138,14 @@ def test_residual_stream_and_additions():
 def test_additions_by_kind():
     results = GoldenModel(MODEL).run(random_inputs(MODEL, 1))[0]
     layers = SMALL.layers()
-    work = additions(layers, [result.acs for result in results],
+    acs = [result.acs for result in results]
+    work = additions(layers, acs, [count / 2 for count in acs],
                      [Operations(1, 2)] * len(layers), SMALL.timesteps)
     assert [each.name for each in work] == ["encoder", "convolutions", "attention", "classifier",
                                             "residual additions"]
     assert sum(each.acs for each in work[:-1]) == sum(result.acs for result in results)
+    assert all(each.executed == each.acs / 2 for each in work[:-1])
+    assert work[-1].executed == work[-1].acs
     convolutions = sum(layer.kind is Kind.CONV for layer in layers)
     assert work[1].paper == Operations(convolutions, 2 * convolutions)
     assert work[-1].paper is None
@@ -121,8 +160,9 @@ def test_streamed_weights_are_written_once():
 
 
 def test_lines():
-    text = lines([Work("encoder", 1000, Operations(2000, 3000)), Work("residual", 10, None)],
+    text = lines([Work("encoder", 1000, 800, Operations(2000, 3000)),
+                  Work("residual", 10, 10, None)],
                  [Traffic("weights", 40, 50)])
-    assert text[1].split() == ["encoder", "1,000", "0.9", "2,000", "3,000", "15.6"]
-    assert text[2].split() == ["residual", "10", "0.0"]
+    assert text[1].split() == ["encoder", "1,000", "800", "0.7", "2,000", "3,000", "15.6"]
+    assert text[2].split() == ["residual", "10", "10", "0.0"]
     assert text[4].split() == ["weights", "40", "50"]

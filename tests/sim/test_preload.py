@@ -8,11 +8,13 @@ import pytest
 
 from hw.compiler import compile_model
 from hw.config import HardwareConfig
+from hw.layout import Arrangement
 from hw.network import Classifier
 from quantize.golden import GoldenModel
-from sim.benches.models import SMALL, random_inputs, random_model
+from sim.benches.maps import StoredMap
+from sim.benches.models import EVEN, SMALL, measured_model, random_inputs, random_model
 from sim.compare import compare
-from sim.preload import contents, needed, readmemh
+from sim.preload import contents, needed, places, readmemh
 from sim.resume import from_layer
 from sim.run import Simulator
 
@@ -26,13 +28,13 @@ def run_from(simulator, program, inputs, golden, first):
 
 
 @pytest.mark.parametrize(("network", "lanes", "options"), [
-    (SMALL, 8, {}),
+    (SMALL, 8, {}), (EVEN, 16, {"neurons": 4}),
     (TALL, 8, {"port_bits": 64, "spill_residual": True, "spike_lines": (24, 30)}),
     (replace(SMALL, static_input=False, classifier=Classifier.SN_AVGPOOL_FC), 16,
      {"port_bits": 128}),
-], ids=["on-chip", "spilled", "spiking-head"])
+], ids=["on-chip", "two-by-two", "spilled", "spiking-head"])
 def test_from_every_layer(network, lanes, options):
-    model = random_model(network)
+    model = measured_model(network, 1.0, 1.0) if network is EVEN else random_model(network)
     program = compile_model(model, HardwareConfig.for_model(model, lanes=lanes, banks=2,
                                                             **options))
     inputs = random_inputs(model, 1)
@@ -50,6 +52,26 @@ def test_from_every_layer(network, lanes, options):
     comparison = compare(run_from(simulator, program, inputs, wrong, 5), golden[5:])
     assert not comparison.equal
     assert comparison.mismatches[0].layer == "block.0.attn.q"
+
+
+@pytest.mark.parametrize(("lanes", "activity", "arrangements"), [
+    (8, (1.0, 1.0), set(Arrangement)), (8, (1.0, 0.0), {Arrangement.GRID, Arrangement.TOKEN})])
+def test_places_are_those_of_the_map(lanes, activity, arrangements):
+    """Against the tests' own map, which knows the words of `hw.layout` only."""
+    model = measured_model(EVEN, *activity)
+    program = compile_model(model, HardwareConfig.for_model(model, lanes=lanes, banks=2))
+    seen = set()
+    for plan in program.plan.layers:
+        if (target := plan.destination) is None:
+            continue
+        stored = StoredMap(target.half, target.base, target.height, target.width, target.steps,
+                           target.words, target.arrangement is Arrangement.GRID,
+                           target.block_words, 0, target.arrangement is Arrangement.PAIR)
+        bank, line = places(target)
+        for index in stored.indices():
+            assert (target.half, bank[index], line[index]) == stored.read(*index)
+        seen.add(target.arrangement)
+    assert seen == arrangements
 
 
 def test_what_is_needed():

@@ -11,7 +11,7 @@ from sim.report import BEGIN, END, Row, check_page, load, markdown, save, table,
 ROW = Row(case="one", command="python -m sim.results one", network="net", synthetic=True,
           weights=1234, hardware="8 lanes", around="latency 40", values=5000, wrong=0, shown=(),
           cycles=1100, layer_cycles=1000, span=1050, spent={"idle": 1050}, dense=9000,
-          acs=4000, adders=16, weight_bits=8, port_bits=128,
+          acs=4000, executed=3000.0, adders=16, weight_bits=8, port_bits=128,
           moved={"weights": [8_000, 0], "maps": [30_000, 40_000]}, on_chip_bits=81920,
           bits_besides_weights=8192, external_bytes=5_000_000, build_seconds=61.4,
           simulate_seconds=2.34, peak_mb=100.0, resumed_at=None, layers=[{"name": "a"}])
@@ -27,7 +27,7 @@ def test_tables():
     text = markdown([ROW, replace(ROW, around="latency 9", cycles=1200),
                      replace(ROW, case="two", synthetic=False, cycles=None, resumed_at="b")])
     assert text[2] == ("| `python -m sim.results one` | net, synthetic | 1,234 | latency 40 | 0 | "
-                       "5,000 | 1,100 | 4,000 | 25.0% | 61 | 2.3 |")
+                       "5,000 | 1,100 | 4,000 | 75.0% | 25.0% | 61 | 2.3 |")
     assert "| net, trained |" in text[4] and "| 1,000 (resumed at b) |" in text[4]
     # The second table has one line for each network of a case.
     assert text[5] == "" and len(text) == 10
