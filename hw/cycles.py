@@ -179,7 +179,8 @@ class _Timeline:
 
     def _results(self, values: dict[str, int], plan: LayerPlan) -> Results:
         geometry = self.hardware.geometry
-        beats = [plan.beats(tile, geometry) for tile in range(plan.tiles)]
+        # Two positions beside each other come in one group.
+        beats = [plan.beats(tile, geometry) << plan.beside for tile in range(plan.tiles)]
         # Drain repeats the sum of a static input for each timestep.
         repeats = values["timesteps"] - 1 if values["repeat"] else 0
         return Results(beats, repeats * (max(beats[0], values["interval"]) + 1),

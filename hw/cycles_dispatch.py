@@ -65,6 +65,7 @@ class Dispatcher:
         self._finished = start    # last event of the group at hand
         # Until when the finish pipeline has work, as Dispatch reckons it.
         self._occupied, self.drains = start, start
+        self._through = start     # and until when it has, as LaneArray finds
         self._to_turn = TO_TURN + tree_levels(hardware)
         # A line of a group waits until the group (1 << TAG_BITS) - 2 before it is open.
         self._tags: deque[int] = deque([start] * ((1 << TAG_BITS) - 1), (1 << TAG_BITS) - 1)
@@ -142,7 +143,8 @@ class Dispatcher:
             if self._admission is not None:
                 cycle = self._admission.admit(cycle, self.beats)
             self._occupied = max(self._occupied, cycle) + interval
-            self.drains = max(cycle + self._to_turn + 1, self.drains + interval)
+            self.drains = max(cycle + self._to_turn + 1, self._through)
+            self._through = self.drains + interval
             if self._admission is not None:
                 self._admission.drain(self.drains, self.beats)
         self.opened = cycle

@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import hw.config
 from hw.compiler import compile_model
 from hw.config import HardwareConfig
 from hw.cycles import predict, predict_inference
-from hw.network import Classifier
-from hw.reuse import can_pair
+from hw.model import Activity
+from hw.network import Classifier, Kind
 from quantize.golden import GoldenModel
 from quantize.sources import source_maps
+from sim.activity import Spent
 from sim.benches.models import SMALL, random_inputs, random_model
 from sim.run import DEFAULT_LATENCY, Simulator
 
@@ -39,23 +39,28 @@ def check(program, inputs, latency=DEFAULT_LATENCY, simulator=None):
 
 
 def check_split(prediction, plan, run):
-    """The parts make the whole, and the rows of weights added are those of the AC counters."""
-    for layer, ran, place in zip(prediction.layers, run.layers, plan.layers):
-        parts = (layer.compute, layer.weight_wait, layer.fill_drain, layer.idle)
-        assert min(parts) >= 0 and sum(parts) == layer.cycles
-        assert layer.compute * layer.slots >= layer.events
-        if not ran.layer.has_weights:
+    """What the cycles were spent on, as the probe counts it, and the rows of weights added."""
+    for layer, ran in zip(prediction.layers, run.layers):
+        spent = Spent(layer.idle, layer.compute, layer.weight_wait, layer.fill_drain)
+        assert (layer.name, spent) == (ran.layer.name, ran.spent)
+        assert spent.total == layer.cycles
+        if ran.layer.has_weights:
+            assert layer.events == ran.events
+        else:
             assert layer.events * plan.network.head_dim == ran.acs
-        elif not place.pairs:   # whose counter says what one by one would add
-            assert layer.events * ran.layer.out_channels == ran.acs * place.tiles
-    layers = prediction.layers
-    assert prediction.idle > sum(layer.idle for layer in layers)
-    assert prediction.cycles == prediction.idle + sum(
-        layer.compute + layer.weight_wait + layer.fill_drain for layer in layers)
+    whole = Spent()
+    for layer in prediction.layers:
+        whole += Spent(0, layer.compute, layer.weight_wait, layer.fill_drain)
+    assert (prediction.cycles, replace(whole, idle=prediction.idle)) == (run.span.cycles,
+                                                                         run.span.spent)
 
 
-def compiled(network, lanes, banks, formats=None, **options):
+def compiled(network, lanes, banks, formats=None, activity=None, **options):
+    """activity: of every convolution, by which the compiler decides how to walk it"""
     model = random_model(network, **(formats or {}))
+    if activity:
+        model = replace(model, activity={layer.name: activity for layer in network.layers()
+                                         if layer.kind is Kind.CONV})
     return compile_model(model, HardwareConfig.for_model(model, lanes, banks, **options))
 
 
@@ -110,11 +115,17 @@ def test_events_and_narrow_weights_streamed():
     check(program, random_inputs(program.model, 2))
 
 
-def test_pairs_streamed(monkeypatch):
-    monkeypatch.setattr(hw.config, "paired_layers", lambda model, *_: frozenset(
-        layer.name for layer in model.network.layers() if can_pair(layer)))
-    program = compiled(EVEN, 16, 4, port_bits=64)
-    assert sum(plan.pairs for plan in program.plan.layers) == 9
+def test_pairs_streamed():
+    program = compiled(EVEN, 16, 4, activity=Activity(1.0, 1.0), port_bits=64)
+    assert sum(plan.pairs for plan in program.plan.layers) >= 6
+    check(program, random_inputs(program.model, 2))
+
+
+def test_beside_each_other():
+    network = replace(EVEN, embed_dim=16, num_heads=2)
+    program = compiled(network, 32, 3, activity=Activity(1.0, 0.0), port_bits=64, spike_word=8,
+                       neurons=2)
+    assert sum(plan.beside for plan in program.plan.layers) >= 2
     check(program, random_inputs(program.model, 2))
 
 

@@ -6,21 +6,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import hw.config
 from hw.compiler import compile_model
 from hw.config import HardwareConfig
 from hw.cycles_lines import bank_counts, walk
+from hw.model import Activity
 from hw.network import Classifier, Kind
-from hw.reuse import can_pair
 from sim.benches.models import SMALL, random_inputs, random_model
 
 EVEN = replace(SMALL, image_width=8, timesteps=2)
 
 
-def layers(network, banks=2):
+def layers(network, banks=2, activity=None, **hardware):
     """Program, plan and instruction of each layer with weights."""
     model = random_model(network)
-    program = compile_model(model, HardwareConfig.for_model(model, lanes=8, banks=banks))
+    if activity:
+        model = replace(model, activity={layer.name: activity for layer in network.layers()
+                                         if layer.kind is Kind.CONV})
+    program = compile_model(model, HardwareConfig.for_model(
+        model, **{"lanes": 8, "banks": banks} | hardware))
     for plan in program.plan.layers:
         if plan.layer.has_weights:
             values = next(each for each in program.instructions
@@ -94,11 +97,9 @@ def test_planes_of_token_sums():
     assert walked.intervals == (values["last_interval"],)
 
 
-def test_pairs_share_what_both_have(monkeypatch):
-    monkeypatch.setattr(hw.config, "paired_layers", lambda model, *_: frozenset(
-        layer.name for layer in model.network.layers() if can_pair(layer)))
+def test_pairs_share_what_both_have():
     seen = 0
-    for program, plan, values in layers(EVEN):
+    for program, plan, values in layers(EVEN, activity=Activity(1.0, 1.0)):
         if not plan.pairs:
             continue
         seen += 1
@@ -112,6 +113,25 @@ def test_pairs_share_what_both_have(monkeypatch):
         assert np.array_equal(groups(walked), wanted)
         assert walked.intervals == (0, values["interval"], values["interval"])
     assert seen > 5
+
+
+def test_beside_each_other_a_line_has_four_columns():
+    """Of two positions every spike of their four columns is one event."""
+    seen = 0
+    for program, plan, values in layers(replace(EVEN, embed_dim=16), 3, Activity(1.0, 0.0),
+                                        lanes=32, spike_word=8, neurons=2):
+        if not plan.beside or plan.layer.kind is Kind.ENCODER:
+            continue
+        seen += 1
+        each = source(program, plan)
+        padded = np.pad(each, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        width, height = plan.layer.width, plan.layer.height
+        taps = np.stack([padded[:, :, y:y + height, x:x + width - 1:2]
+                         for y in range(3) for x in range(4)])
+        taps = taps.transpose(3, 4, 1, 0, 2).reshape(-1, 12, each.shape[1])
+        wanted = by_bank(taps, program.hardware.geometry)
+        assert np.array_equal(groups(walk(program, plan, values, each)), wanted)
+    assert seen
 
 
 def test_a_line_has_a_kernel_row_of_a_word_or_four_words():
