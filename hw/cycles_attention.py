@@ -50,7 +50,9 @@ def run(hardware: HardwareConfig, plan: LayerPlan, queries: np.ndarray,
     # The engines of the last key are still writing while the state is Settle.
     settle = int((worst_k[:, -1] > 0).sum())
     # An entry is offered two cycles (keys) or one (queries) after the one before it was taken.
-    spent_k = np.maximum(worst_k[:, :-1], 2).sum() + np.maximum(worst_k[:, -1], 1).sum()
+    # Of one timestep keys share rows of KV, and leave a cycle between them.
+    between = np.maximum(worst_k[:, :-1], 1) + 1 if len(keys) == 1 else worst_k[:, :-1]
+    spent_k = np.maximum(between, 2).sum() + np.maximum(worst_k[:, -1], 1).sum()
     spent_q = np.maximum(worst_q, 1).sum()
     groups = len(worst_k)
     cycles = groups * (clear + AROUND) + int(spent_k + spent_q) + settle

@@ -49,10 +49,12 @@ def windows(layer, bits):
     return np.stack(taps).transpose(3, 4, 1, 0, 2).reshape(-1, len(taps), bits.shape[1])
 
 
-def by_bank(taps, geometry):
-    """Set taps of each bank's channels: [groups, banks]."""
-    banks = np.arange(taps.shape[-1]) % geometry.spike_word % geometry.banks
-    return np.stack([taps[..., banks == bank].sum((1, 2)) for bank in range(geometry.banks)], 1)
+def by_bank(taps, geometry, columns=1):
+    """Set taps of each bank's channels: [groups, banks]; from tap to tap the banks move on."""
+    bank = np.arange(taps.shape[-1]) % geometry.spike_word % geometry.banks
+    tap = np.arange(taps.shape[-2])
+    bank = (bank + (tap // columns + tap % columns)[:, None]) % geometry.banks
+    return np.stack([(taps & (bank == each)).sum((1, 2)) for each in range(geometry.banks)], 1)
 
 
 def groups(walked):
@@ -68,8 +70,8 @@ def test_groups_have_the_spikes_of_their_windows(network, banks):
                                             and network.classifier.spiking):
             each = source(program, plan)
             walked = walk(program, plan, values, each)
-            assert np.array_equal(groups(walked), by_bank(windows(plan.layer, each),
-                                                           program.hardware.geometry))
+            assert np.array_equal(groups(walked), by_bank(
+                windows(plan.layer, each), program.hardware.geometry, plan.layer.kernel))
             assert walked.intervals == (values["interval"],)
             assert len(walked.rows) == plan.layer.height
 
@@ -82,7 +84,7 @@ def test_planes_of_samples_come_from_the_top_and_only_the_last_one_closes(networ
     bits = program.model.input.bits
     planes = np.stack([windows(plan.layer, stepped >> bit & 1) for bit in reversed(range(bits))], 1)
     walked = walk(program, plan, values, image)
-    wanted = by_bank(planes.reshape(-1, *planes.shape[2:]), program.hardware.geometry)
+    wanted = by_bank(planes.reshape(-1, *planes.shape[2:]), program.hardware.geometry, 3)
     assert np.array_equal(groups(walked), wanted)
     assert walked.intervals == (0,) * (bits - 1) + (values["last_interval"],)
 
@@ -109,7 +111,7 @@ def test_pairs_share_what_both_have():
         even, odd = taps[:, :, 0], taps[:, :, 1]
         thirds = np.stack([even & odd, even & ~odd, odd & ~even], axis=3)
         walked = walk(program, plan, values, each)
-        wanted = by_bank(thirds.reshape(-1, *thirds.shape[4:]), geometry)
+        wanted = by_bank(thirds.reshape(-1, *thirds.shape[4:]), geometry, plan.layer.kernel)
         assert np.array_equal(groups(walked), wanted)
         assert walked.intervals == (0, values["interval"], values["interval"])
     assert seen > 5
@@ -129,7 +131,7 @@ def test_beside_each_other_a_line_has_four_columns():
         taps = np.stack([padded[:, :, y:y + height, x:x + width - 1:2]
                          for y in range(3) for x in range(4)])
         taps = taps.transpose(3, 4, 1, 0, 2).reshape(-1, 12, each.shape[1])
-        wanted = by_bank(taps, program.hardware.geometry)
+        wanted = by_bank(taps, program.hardware.geometry, 4)
         assert np.array_equal(groups(walk(program, plan, values, each)), wanted)
     assert seen
 
@@ -143,8 +145,8 @@ def test_a_line_has_a_kernel_row_of_a_word_or_four_words():
     row = walk(program, plan, values, each).rows[1]
     assert row.shape == (placed.width * 3, 3 * placed.words, geometry.banks)
     # Position (1, 0), step 0: kernel row by kernel row, in each word by word.
-    wanted = counts[0:3, 0:2, 0].sum(1).reshape(-1, geometry.banks)
-    assert np.array_equal(row[0], wanted)
+    wanted = counts[0:3, 0:2, 0].sum((1, 3)).reshape(-1)
+    assert np.array_equal(row[0].sum(-1), wanted.astype(int))
 
 
 def test_padding_channels_of_heads_have_no_spikes():
