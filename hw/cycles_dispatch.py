@@ -16,9 +16,10 @@ from hw.lanes import tree_levels
 # From a group's close in Dispatch to its turn in LaneArray, besides the adder tree: one register in
 # Dispatch, two around the tree.
 TO_TURN = 3
-# From the cycle in which events of a slice are found to the first one in which they can issue, and
-# how many cycles' worth are found ahead of those that issue.
-FOUND, AHEAD = 2, 3
+# From the cycle in which a slice is popped to the first one in which its events can issue.
+FOUND = 3
+# Cycles' worth of events that a bank finds ahead of those that issue.
+AHEAD = 3
 
 
 class Admission(Protocol):
@@ -53,11 +54,11 @@ class Dispatcher:
         self._two = hardware.geometry.ports == 2
         self._depth = hardware.queue_depth
         self._writes, self._next_write = writes, [0] * banks
-        # By bank: first cycle in which it can pop a slice, and whether the second port has nothing
-        # then (a single event of the group is left), so that it may take one of that slice; last
-        # cycle with events.
+        # By bank: cycle in which the last events of the slice at hand are found, and the next one
+        # is popped; whether that is a single event, so that one of the next slice can be found
+        # with it; cycles in which the last events issued, AHEAD of them.
         self._free, self._single = [start] * banks, [False] * banks
-        self._last = [start] * banks
+        self._issued = [[start - AHEAD + n for n in range(AHEAD)] for _ in range(banks)]
         # Cycles from which the queue takes a slice more, of its last `depth` slices.
         self._room: list[deque[int]] = [deque([0] * self._depth, self._depth)
                                         for _ in range(banks)]
@@ -76,7 +77,7 @@ class Dispatcher:
 
     def line(self, cycle: int, counts: list[int]) -> int:
         """The cycle in which a line is accepted that is offered from `cycle` on."""
-        free, single, opened = self._free, self._single, self.opened
+        free, single = self._free, self._single
         cycle = max(cycle, self._tags[0] + 1, *[room[0] for room in self._room])
         for bank, count in enumerate(counts):
             if not count:
@@ -87,49 +88,63 @@ class Dispatcher:
                 pop = cycle + 1   # the queue shows a slice one cycle after it came
             elif single[bank]:
                 count -= 1
+                self._join(bank)
             self._room[bank].append(pop + 1)
             if count:
-                begin = max(pop + 1 + FOUND, opened, self._last[bank] + 1)
-                last = self._take(bank, begin, count)
-                cycles = count + 1 >> 1 if self._two else count
-                free[bank] = max(pop + cycles, last + 1 - AHEAD)
-                single[bank] = self._two and bool(count & 1)
-                self.starts.append(begin)
-                self.ends.append(last + 1)
-                if last > self._finished:
-                    self._finished = last
+                self._take(bank, pop, count)
             else:
                 free[bank], single[bank] = pop + 1, False
         return cycle
 
-    def _take(self, bank: int, begin: int, count: int) -> int:
-        """Last cycle of a slice's events from cycle `begin` on: two a cycle.
+    def _take(self, bank: int, pop: int, count: int) -> None:
+        """Events of a slice that was popped in cycle `pop`, those that issue together at once."""
+        issued = self._issued[bank]
+        begin = max(pop + FOUND, self.opened, issued[-1] + 1)
+        number = count + 1 >> 1 if self._two else count
+        last = begin + number - 1
+        if self._two and self._written(bank, begin, last):
+            cycles = self._wait(bank, begin, count)
+            last = cycles[-1]
+        else:
+            cycles = range(max(begin, last - AHEAD), last + 1)
+        # The last events are found when those of AHEAD cycles before have issued.
+        before = cycles[-1 - AHEAD] if number > AHEAD else issued[number - 1]
+        self._free[bank] = max(pop + number, before + 1)
+        self._single[bank] = self._two and count & 1 == 1
+        self._issued[bank] = [*issued, *cycles[-AHEAD:]][-AHEAD:]
+        self._busy(begin, last)
 
-        Where the second port is taken, two events take two cycles.
+    def _wait(self, bank: int, begin: int, count: int) -> list[int]:
+        """Cycles in which events that issue together are through, where writes take the port.
+
+        The second of two events then issues alone in the next cycle.
         """
-        if not self._two:
-            self._last[bank] = begin + count - 1
-            return self._last[bank]
-        last, paired = begin + (count - 1 >> 1), count >> 1
+        cycles = []
+        for left in range(count, 0, -2):
+            begin += 1 + (left > 1 and self._written(bank, begin, begin))
+            cycles.append(begin - 1)
+        return cycles
+
+    def _join(self, bank: int) -> None:
+        """The single event that is left of a slice gets one of the next slice to its side."""
+        last = self._issued[bank][-1]
+        if self._written(bank, last, last):
+            self._issued[bank][-1] = last + 1
+            self._busy(last + 1, last + 1)
+
+    def _written(self, bank: int, first: int, last: int) -> bool:
+        """Whether the second port is taken in one of the cycles `first` to `last`."""
         writes, index = self._writes[bank], self._next_write[bank]
-        while index < len(writes) and writes[index] < begin:
+        while index < len(writes) and writes[index] < first:
             index += 1
-        done = 0   # pairs that have issued before cycle `at`
-        at = begin
-        while paired and index < len(writes) and writes[index] <= last:
-            taken = writes[index]
-            index += 1
-            if taken < at:   # the second event of a pair, alone
-                continue
-            done += taken - at
-            if done >= paired:   # a single event is left
-                break
-            done += 1
-            at = taken + 2
-            last += 1
         self._next_write[bank] = index
-        self._last[bank] = last
-        return last
+        return index < len(writes) and writes[index] <= last
+
+    def _busy(self, first: int, last: int) -> None:
+        self.starts.append(first)
+        self.ends.append(last + 1)
+        if last > self._finished:
+            self._finished = last
 
     def close(self, accepted: int, interval: int) -> None:
         """End the group at hand, whose last line was accepted in cycle `accepted`.

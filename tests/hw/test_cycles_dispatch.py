@@ -14,59 +14,81 @@ from sim.benches.models import hardware_for
 AHEAD = (1 << TAG_BITS) - 1
 
 
+class Bank:
+    """The registers of a Scan: [group, events] of the slice at hand and in the queue, [group,
+    events] that issue together where they were found, in front and at the back."""
+
+    def __init__(self):
+        self.queue, self.current = [], None
+        self.found = self.front = self.back = None
+
+    def oldest(self):
+        """Group of the oldest event, None if there is none."""
+        for each in (self.front, self.found, self.current, *self.queue[:1]):
+            if each is not None:
+                return each[0]
+        return None
+
+    def cycle(self, now, ports, blocked):
+        """One cycle in which group `now` is at work; how many events issue."""
+        queue, current, found, front, back = (list(self.queue), self.current, self.found,
+                                              self.front, self.back)
+        issued = taken = 0
+        if front is not None and front[0] == now:
+            issued, taken = front[1], True
+            if front[1] == 2 and blocked:
+                issued, taken = 1, False
+                self.front = [now, 1]
+        push = found is not None and back is None
+        if front is None or taken:
+            self.front, self.back = back or (found if push else None), None
+        elif push:
+            self.back = found
+        go = current is not None and (found is None or back is None)
+        if go or back is None:
+            self.found = None
+        ahead = 0
+        if go:
+            events = min(ports, current[1])
+            if ports == 2 and events == 1 and queue and queue[0][0] == current[0]:
+                ahead = 1
+            self.found = [current[0], events + ahead]
+            self.current = [current[0], current[1] - events]
+        if current is None or (go and self.current[1] == 0):
+            self.current = None
+            if queue:
+                self.queue.pop(0)
+                if queue[0][1] > ahead:
+                    self.current = [queue[0][0], queue[0][1] - ahead]
+        return issued
+
+
 def by_cycles(groups, intervals, offers, depth, ports, writes):
     """Cycles in which each line is accepted and each group closes, and those with events.
 
     groups: lists of lines, a count for each bank; offers: cycles between a line and the next
     """
     lines = [(group, counts) for group, each in enumerate(groups) for counts in each]
-    banks = len(lines[0][1])
-    queues = [[] for _ in range(banks)]
-    current = [None] * banks   # [group, events left]
+    banks = [Bank() for _ in lines[0][1]]
     accepted, closed, busy = [], [], []
-    tag, backlog = 0, 0
-    cycle, offered, index = 0, 0, 0
+    tag = backlog = cycle = offered = index = 0
     while len(closed) < len(groups):
         cycle += 1
-        # Registers as they are at the beginning of the cycle.
-        visible = [list(queue) for queue in queues]
+        assert cycle < 20_000
         done = index == len(lines) or lines[index][0] > tag
-        pending = any((held or (queue[0] if queue else [None]))[0] == tag
-                      for held, queue in zip(current, visible))
+        pending = any(bank.oldest() == tag for bank in banks)
         interval = intervals[tag % len(intervals)]
         close = done and not pending and (not interval or backlog <= max(intervals))
-        now = tag + close
-        events = 0
-        for bank in range(banks):
-            head = visible[bank][0] if visible[bank] else None
-            held, taken, pop = current[bank], 0, False
-            if held is None:
-                pop = True
-            elif held[0] == now:
-                held[1] -= 1
-                events += 1
-                second = ports == 2 and cycle not in writes[bank]
-                if second and held[1]:
-                    held[1] -= 1
-                    events += 1
-                elif second and head is not None and head[0] == now:
-                    taken = 1
-                    events += 1
-                pop = held[1] == 0
-            if pop:
-                current[bank] = None
-                if head is not None:
-                    queues[bank].pop(0)
-                    if head[1] - taken:
-                        current[bank] = [head[0], head[1] - taken]
-        if events:
+        room = all(len(bank.queue) < depth for bank in banks)
+        if sum([bank.cycle(tag + close, ports, cycle in taken)
+                for bank, taken in zip(banks, writes)]):
             busy.append(cycle)
         if index < len(lines) and cycle >= offered:
             group, counts = lines[index]
-            if all(len(queue) < depth for queue in visible) and group - tag < AHEAD:
-                for queue, count in zip(queues, counts):
+            if room and group - tag < AHEAD:
+                for bank, count in zip(banks, counts):
                     if count:
-                        queue.append([group, count])
+                        bank.queue.append([group, count])
                 accepted.append(cycle)
                 offered = cycle + offers[index]
                 index += 1

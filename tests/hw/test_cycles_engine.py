@@ -3,6 +3,7 @@
 
 import numpy as np
 
+from hw.cycles_dispatch import FOUND
 from hw.cycles_engine import FLUSH, Memories, OnChip, Results, run
 from hw.cycles_lines import Walk
 from sim.benches.models import hardware_for
@@ -28,8 +29,8 @@ def test_a_layer_waits_for_its_tiles():
     walk = Walk((np.ones((3, 2, 2), np.uint16),), (4,))
     tiles = Tiles(2)
     ran = run(hardware, walk, Results([5, 3]), Memories(tiles), 10)
-    # Row, Position, Walk; accepted; in the queue, in the scan.
-    opened = 50 + 3 + 1 + 2
+    # Row, Position, Walk; accepted; in the queue, popped and found.
+    opened = 50 + 3 + 1 + 1 + FOUND
     assert len(tiles.released) == 2 and tiles.released[1] == ran.end - FLUSH + 1
     assert ran.events == 2 * 12
     first, second = ran.waits
