@@ -136,8 +136,8 @@ def budget(board: Any, fill: float) -> Budget:
     ValueError for a device that the area model knows nothing about.
     """
     if board.family.name != FAMILY:
-        raise ValueError(f"board must have a device of {FAMILY}, which the area model is fitted to, "
-                         f"not {board.name!r}")
+        raise ValueError(f"board must have a device of {FAMILY}, which the area model is fitted "
+                         f"to, not {board.name!r}")
     return Budget(board.name, int(board.resources.lut * fill), int(board.resources.ff * fill),
                   board.resources.ram)
 

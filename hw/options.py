@@ -40,8 +40,8 @@ def add_hardware_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--spike-word", type=positive, metavar="BITS",
                        help="channels of a word of spike memory")
     group.add_argument("--attention-engines", type=positive, metavar="N",
-                       help="attention engines, of a head each (default: a word of spikes for every "
-                            "64 lanes)")
+                       help="attention engines, of a head each (default: a word of spikes for "
+                            "every 64 lanes)")
     group.add_argument("--pairs", action=argparse.BooleanOptionalAction,
                        help="neighbouring positions share additions (default: if it saves cycles)")
     group.add_argument("--beside", action=argparse.BooleanOptionalAction,

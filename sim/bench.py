@@ -38,7 +38,7 @@ def given_options(arguments: argparse.Namespace) -> tuple[str, ...]:
         if value is not None:
             values = value if isinstance(value, list) else [value]
             flag = "no-" * (value is False) + name.replace("_", "-")
-            words += [f"--{flag}", *(str(each) for each in values if each not in (True, False))]
+            words += [f"--{flag}", *(str(each) for each in values if not isinstance(each, bool))]
     return tuple(words)
 
 
