@@ -65,11 +65,21 @@ def board_hardware(model: FixedPointModel, directory: Path, board: Any,
                 f"default hardware: no area model of {board.family.name} yet")
     own = cache / f"choices-{engine()[:16]}.json"
     name = key(directory, board.name)
-    kept = recall(SHIPPED, name) or recall(own, name)
-    if kept is None:
+    for kept in (recall(SHIPPED, name), recall(own, name)):
+        # An older engine's choice may be none of this one's.
+        if kept is not None and (hardware := _built(kept, model)) is not None:
+            break
+    else:
         keep(own, name, search_board(directory, board))
         kept = recall(own, name)
-    choice = Choice(**kept["choice"])
-    hardware = choice.hardware(model)
-    return hardware, (f"chosen by hw.explore: {flags(choice, hardware)} "
+        hardware = Choice(**kept["choice"]).hardware(model)
+    return hardware, (f"chosen by hw.explore: {flags(hardware)} "
                       f"({kept['cycles']:,} cycles and {kept['lut']:,} LUTs predicted)")
+
+
+def _built(kept: dict[str, Any], model: FixedPointModel) -> HardwareConfig | None:
+    """The hardware of what `keep` wrote, None if it cannot be built."""
+    try:
+        return Choice(**kept["choice"]).hardware(model)
+    except (ValueError, TypeError):
+        return None

@@ -178,7 +178,7 @@ def choose(search: Search, limit: Budget) -> Point:
                      "(--port-bits 64 128 streams the weights through a memory port)")
 
 
-def flags(choice: Choice, hardware: HardwareConfig) -> str:
+def flags(hardware: HardwareConfig) -> str:
     """The options of the other commands that give this hardware."""
     geometry = hardware.geometry
     parts = [f"--lanes {geometry.lanes} --banks {geometry.banks} --neurons {geometry.neurons}",
@@ -311,7 +311,7 @@ def run(arguments: argparse.Namespace) -> int:
     print("\n".join(table(best, chosen)))
     print(f"{len(points)} configurations; LUTs within {errors.mean():.0f} % of synthesis in the "
           f"mean, {errors.max():.0f} % at most, on configurations that were not fitted")
-    print(f"chosen: {flags(chosen.choice, chosen.hardware)}")
+    print(f"chosen: {flags(chosen.hardware)}")
     print(f"wrote {out}")
     if arguments.keep:
         keep(SHIPPED, key(arguments.model[-1], limit.name), chosen)

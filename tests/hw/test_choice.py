@@ -57,7 +57,15 @@ def test_boards_without_an_area_model_get_the_default(tmp_path):
     assert "no area model of ecp5" in line and FAMILY == "xc7"
 
 
-@pytest.mark.parametrize("name", ["arty_a7", "arty_a7_100"])
+def test_a_choice_of_an_older_engine_is_made_anew(tmp_path, monkeypatch):
+    shipped = tmp_path / "shipped.json"
+    keep(shipped, key(SHIPPED_MODEL, ARTY.name), replace(POINT, choice=Choice(16, 5, spike_word=4)))
+    monkeypatch.setattr(choice, "SHIPPED", shipped)
+    monkeypatch.setattr(explore, "search_board", lambda *_: POINT)
+    assert board_hardware(MODEL, SHIPPED_MODEL, ARTY, tmp_path)[0].geometry.banks == 4
+
+
+@pytest.mark.parametrize("name", ["arty_a7", pytest.param("arty_a7_100", marks=pytest.mark.slow)])
 def test_the_shipped_choice_is_the_explorers(name):
     """Fails when engine or area model changed: `python -m hw.explore --board NAME --keep`."""
     chosen = explore.search_board(SHIPPED_MODEL, boards.get(name))

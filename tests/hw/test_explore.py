@@ -54,7 +54,7 @@ def test_flags_give_the_same_hardware(searched):
     for choice in (choose(*searched).choice,
                    Choice(16, 2, port_bits=64, ring=2, spill_residual=True, pairs=True)):
         config = choice.hardware(DIGITS.model)
-        options = parser.parse_args(flags(choice, config).split())
+        options = parser.parse_args(flags(config).split())
         assert hardware_of([DIGITS.model], options) == config
 
 
