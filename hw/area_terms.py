@@ -29,7 +29,7 @@ def unit_terms(hardware: HardwareConfig) -> dict[str, dict[str, float]]:
     streamed, tag = hardware.streamed, Tag(hardware).size
     pairs, beside, windows = hardware.pairs, hardware.beside, hardware.spills_maps
     slices = LINE_WORDS * g.slice_bits
-    full, current = hardware.current_full_width, hardware.current_width
+    full, current = hardware.logit_width, hardware.current_width
     value = max(current, hardware.residual_width)
     params = ParamRow(hardware).size
     shifter = current + hardware.shift_left + 1
@@ -54,11 +54,13 @@ def unit_terms(hardware: HardwareConfig) -> dict[str, dict[str, float]]:
                          "addresses": address, "tag": tag, "pairs": address * pairs,
                          "beside": beside},
         "finish.current": {
-            "one": 1, "planes": neurons * hardware.plane_width, "bias": neurons * full,
-            "counters": neurons, "sums": lutram(max(2, beats), neurons * hardware.plane_width),
+            "one": 1, "bias": neurons * current, "counters": neurons,
             "parameters": neurons * 2 * hardware.param_width,
-            "rom": 0 if streamed else params * -(-hardware.param_rows // 64),
-            "ram": streamed * params},
+            "rom": 0 if streamed else params * -(-hardware.param_rows // 64)},
+        "finish.logits": {
+            "one": 1, "sum": full, "values": hardware.acc_width * neurons,
+            "biases": 2 * hardware.param_width * neurons,
+            "memory": lutram(max(2, min(lanes, hardware.logit_words * neurons)), full)},
         "finish.residual": {"one": 1, "shifters": neurons * shifter * hardware.shift_width,
                             "sums": neurons * hardware.residual_width, "values": neurons * value,
                             "parameters": neurons * hardware.param_width, "tag": tag},
@@ -84,8 +86,8 @@ def unit_terms(hardware: HardwareConfig) -> dict[str, dict[str, float]]:
                       "engines": hardware.attention_engines},
         "memory": {"one": 1, "line": line, "addresses": 2 * LINE_WORDS * address,
                    "windows": (line + 2 * LINE_WORDS * address) * windows},
-        "readout": {"one": 1, "logits": neurons * full,
-                    "memory": lutram(max(2, hardware.logit_words), neurons * full)},
+        "readout": {"one": 1, "logits": full,
+                    "memory": lutram(max(2, hardware.logit_words * neurons), full)},
         "sequencer": {"one": 1, "instruction": Instruction(hardware).size,
                       "rom": 0 if streamed else hardware.program_layers},
         "loader": {"one": 1, "word": word, "addresses": address,

@@ -317,6 +317,8 @@ def _convolution(model: FixedPointModel, hardware: HardwareConfig, memory: Memor
     interval = max(beats, MIN_INTERVAL)
     if layer.pool:
         interval = max(interval, POOL_ROWS * beats * geometry.neurons // geometry.spike_word)
+    if layer.output is Output.LOGITS:   # class by class
+        interval = max(interval, beats * geometry.neurons)
     grid = source.arrangement is Arrangement.GRID
     values = {
         "op": Op.CONV, "layer": plan.index, "report": 1, **_source(source, hardware, places),

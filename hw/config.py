@@ -220,9 +220,9 @@ class HardwareConfig:
         return self.streamed and not self.residual_words
 
     @property
-    def current_full_width(self) -> int:
+    def logit_width(self) -> int:
         """y of the classifier, which is wider than that of the other layers."""
-        return max(self.plane_width + self.fraction + 1, self.current_width, 2 * self.param_width)
+        return max(self.plane_width + self.fraction, 2 * self.param_width) + 1
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"spike_lines": list(self.spike_lines)}
@@ -275,7 +275,7 @@ def model_widths(models: Sequence[FixedPointModel], fraction: int = 0,
 
 def _one_model_widths(model: FixedPointModel, fraction: int) -> dict[str, int]:
     bounds = layer_bounds(model)
-    current = state = threshold = 0
+    current = state = bias = threshold = 0
     shifts = []
     for layer in model.network.layers():
         if layer.name not in bounds or layer.output is Output.LOGITS:
@@ -283,6 +283,7 @@ def _one_model_widths(model: FixedPointModel, fraction: int) -> dict[str, int]:
         tensors, bound = model.tensors[layer.name], bounds[layer.name]
         scale = fraction - tensors.bias_shift
         current = max(current, bound.current << scale)
+        bias = max(bias, int(abs(tensors.bias).max()) << scale)
         if tensors.shift is not None:   # residual thresholds are on the stream's grid already
             shifts += [int(tensors.shift.min()) + scale, int(tensors.shift.max()) + scale]
             scale = 0
@@ -298,7 +299,7 @@ def _one_model_widths(model: FixedPointModel, fraction: int) -> dict[str, int]:
             for layer in model.network.layers() if layer.has_weights)),
         "plane_width": signed_width(max(bound.total for bound in bounds.values())),
         "current_width": signed_width(current), "state_width": signed_width(state),
-        "param_width": max(signed_width(max(current, threshold)),
+        "param_width": max(signed_width(max(bias, threshold, 1)),
                            -(-signed_width(logit_bias) // 2)),
         "least_shift": min(shifts), "largest_shift": max(shifts),
         "token_sum_width": token_sum_width(model.network, model.residual.width),

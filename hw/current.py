@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Current: join bit planes, add the bias, count the ACs."""
+"""Current: add the bias, count the ACs."""
 
 from collections.abc import Sequence
 
-from amaranth import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -38,28 +38,29 @@ def param_write(hardware: HardwareConfig) -> RowWrite:
 
 
 class CurrentBeat(data.StructLayout):
-    """Finished currents y = (sum << fraction) + bias, on their way to LIF, residual or logits."""
+    """Finished currents y = (sum << fraction) + bias, on their way to LIF or residual stream."""
 
     def __init__(self, hardware: HardwareConfig) -> None:
         neurons = hardware.geometry.neurons
         super().__init__({
-            "values": data.ArrayLayout(signed(hardware.current_full_width), neurons),
+            "values": data.ArrayLayout(signed(hardware.current_width), neurons),
             "params": data.ArrayLayout(Param(hardware), neurons), "tag": Tag(hardware)})
 
 
 class Current(wiring.Component):
-    """y = (sum << fraction) + bias, where sum gathers bit planes: sum = 2 * sum +- beat.
+    """y = (sum << fraction) + bias.
 
-    With `accumulate` (spiking heads) the groups of the whole layer add up without doubling.  `acs`
-    grows by events * real channels of each beat, built from shifted copies: no multiplier.
+    Beats of the classifier (`Emit.LOGITS`) end here: `hw.logits` takes their sums, and from here
+    their parameters.  `acs` grows by events * real channels of each beat, built from shifted
+    copies: no multiplier.
 
-    Throughput one beat per cycle; latency 2 cycles, beats whose tag does not say `emit` end here.
-    A beat of the same number may follow after one cycle.
-    Ports: `instruction`, `clear` (zero the counter), `i`, `o`, `acs`; with streamed weights
-    `params` (rows as they arrive), which are `image` otherwise.
+    Throughput one beat per cycle; latency 3 cycles; `acs` follows one later.
+    Ports: `instruction`, `clear` (zero the counter), `i`, `o`, `acs`, `row` (parameters of the beat
+    that was at `i` one cycle before); with streamed weights `params` (rows as they arrive), which
+    are `image` otherwise.
     """
 
-    LATENCY = 2
+    LATENCY = 3
 
     def __init__(self, hardware: HardwareConfig, image: Sequence[int]) -> None:
         self._hardware, self._image = hardware, image
@@ -67,7 +68,7 @@ class Current(wiring.Component):
             "instruction": In(Instruction(hardware)), "clear": In(1),
             "i": In(stream.Signature(SumBeat(hardware), always_ready=True)),
             "o": Out(stream.Signature(CurrentBeat(hardware), always_ready=True)),
-            "acs": Out(TALLY_BITS),
+            "acs": Out(TALLY_BITS), "row": Out(ParamRow(hardware)),
         } | ({"params": In(param_write(hardware))} if hardware.streamed else {}))
 
     def elaborate(self, platform):
@@ -79,8 +80,10 @@ class Current(wiring.Component):
         row = ParamRow(hardware)
         depth = (1 << param_address_bits(hardware) if hardware.streamed
                  else max(2, hardware.param_rows))
+        # Streamed rows fill a small memory, which would take 40 LUTs a neuron.
+        kind = {"ram_style": "block"} if hardware.streamed else {}
         m.submodules.params = params = Memory(shape=unsigned(row.size), init=self._image,
-                                              depth=depth)
+                                              depth=depth, attrs=kind)
         param_read = params.read_port()
         m.d.comb += param_read.addr.eq(tag.param)
         if hardware.streamed:
@@ -88,39 +91,28 @@ class Current(wiring.Component):
             m.d.comb += [loaded.en.eq(self.params.en), loaded.addr.eq(self.params.address),
                          loaded.data.eq(self.params.data)]
 
-        # Stage 1: plane sums.  Read and write share the cycle, so beats need no distance.
-        planes = data.ArrayLayout(signed(hardware.plane_width), neurons)
-        m.submodules.sums = sums = Memory(shape=planes, depth=max(2, hardware.geometry.beats),
-                                          init=[])
-        old_sums, new_sums = sums.read_port(domain="comb"), sums.write_port()
-        s1_sums, s1_tag, s1_valid = Signal(planes), Signal(Tag(hardware)), Signal()
-        s1_events = Signal.like(self.i.payload.events)
-        m.d.comb += [old_sums.addr.eq(tag.beat), new_sums.addr.eq(tag.beat),
-                     new_sums.en.eq(self.i.valid)]
-        for n in range(neurons):
-            # -value = ~value + 1: one adder serves both signs.  Gates as AND merge into it.
-            old = old_sums.data[n].as_unsigned() & ~tag.fresh.replicate(hardware.plane_width)
-            doubled = (old << 1)[:hardware.plane_width]
-            value = self.i.payload.values[n]
-            flipped = value ^ tag.subtract.replicate(len(value)).as_signed()
-            new = flipped + Mux(ins.accumulate, old, doubled).as_signed() + tag.subtract
-            m.d.comb += new_sums.data[n].eq(new)
-            m.d.sync += s1_sums[n].eq(new)
-        m.d.sync += [s1_tag.eq(tag), s1_valid.eq(self.i.valid),
-                     s1_events.eq(Mux(self.i.valid, self.i.payload.events, 0))]
+        # Stage 1: the parameters are read; stage 2: they leave the memory's slow output.
+        stages = data.StructLayout({"values": self.i.payload.values.shape(), "valid": 1,
+                                    "events": self.i.payload.events.shape(),
+                                    "tag": Tag(hardware)})
+        s1, s2, s2_row = Signal(stages), Signal(stages), Signal(row)
+        m.d.comb += self.row.eq(param_read.data)
+        m.d.sync += [
+            s1.values.eq(self.i.payload.values), s1.tag.eq(tag), s1.valid.eq(self.i.valid),
+            s1.events.eq(Mux(self.i.valid, self.i.payload.events, 0)),
+            s2.eq(s1), s2_row.eq(param_read.data)]
 
-        # Stage 2: bias.
-        s1_params = data.View(row, param_read.data)
-        m.d.sync += [self.o.valid.eq(s1_valid & s1_tag.emit), self.o.payload.tag.eq(s1_tag),
-                     self.o.payload.params.eq(s1_params.params)]
+        # Stage 3: bias.
+        m.d.sync += [self.o.valid.eq(s2.valid & (ins.emit != Emit.LOGITS)),
+                     self.o.payload.tag.eq(s2.tag), self.o.payload.params.eq(s2_row.params)]
         for n in range(neurons):
-            param = s1_params.params[n]
-            wide = Cat(param.bias, param.threshold).as_signed()
-            bias = Mux(ins.emit == Emit.LOGITS, wide, param.bias)
-            m.d.sync += self.o.payload.values[n].eq((s1_sums[n] << hardware.fraction) + bias)
+            m.d.sync += self.o.payload.values[n].eq(
+                (s2.values[n] << hardware.fraction) + s2_row.params[n].bias)
 
-        m.d.sync += self.acs.eq(self.acs + sum(
-            Mux(bit, s1_events << k, 0) for k, bit in enumerate(s1_params.real)))
+        additions = Signal(len(s2.events) + len(s2_row.real))
+        m.d.sync += [additions.eq(sum(Mux(bit, s2.events << k, 0)
+                                      for k, bit in enumerate(s2_row.real))),
+                     self.acs.eq(self.acs + additions)]
         with m.If(self.clear):
             m.d.sync += self.acs.eq(0)
         return m

@@ -185,7 +185,8 @@ class _Timeline:
         repeats = values["timesteps"] - 1 if values["repeat"] else 0
         return Results(beats, repeats * (max(beats[0], values["interval"]) + 1),
                        bool(values.get("fire")), bool(values.get("pool")),
-                       geometry.spike_word // geometry.neurons)
+                       geometry.spike_word // geometry.neurons,
+                       geometry.neurons if values["emit"] == Emit.LOGITS else 1)
 
     def _memories(self, values: dict[str, int], start: int) -> Memories:
         source = target = residual = None

@@ -18,6 +18,7 @@ from hw.cycles_external import ResidualPort, RowSource, RowTarget
 from hw.cycles_lines import Walk
 from hw.drain import Drain
 from hw.lif import LIF
+from hw.logits import Logits
 from hw.pool import Pack
 from hw.residual import Residual
 
@@ -65,6 +66,7 @@ class Results:
     fire:     a LIF fires
     pool:     its spikes are pooled
     per_word: beats of a word of spikes
+    pace:     cycles of a beat in Drain: `neurons` in the classifier, else 1
     """
 
     beats: Sequence[int]
@@ -72,10 +74,16 @@ class Results:
     fire: bool = False
     pool: bool = False
     per_word: int = 1
+    pace: int = 1
+
+    @property
+    def flush(self) -> int:
+        """Cycles from the last beat in Drain to the end of a layer, but for Pool's."""
+        return FLUSH if self.pace == 1 else Drain.LATENCY + Logits.LATENCY + self.pace + 1
 
     def drained(self, drains: int, tile: int) -> int:
         """Last beat in Drain of a group whose first one is there in cycle `drains`."""
-        return drains + self.repeats + self.beats[tile] - 1
+        return drains + self.repeats + (self.beats[tile] - 1) * self.pace
 
     def row_done(self, drains: int, tile: int, twice: bool) -> int:
         """Cycle of Pool's pulse after the last group of a row, whose words it may take `twice`."""
@@ -151,7 +159,7 @@ def run(hardware: HardwareConfig, walk: Walk, results: Results, memories: Memori
                                              results.pool and odd and not bottom))
         drained = results.drained(dispatch.drains, tile)
         tiles.release(drained + 1)
-    end = max(drained + FLUSH + (POOL if results.fire else 0), memories.idle)
+    end = max(drained + results.flush + (POOL if results.fire else 0), memories.idle)
     return EngineRun(end, dispatch.events, _busy(dispatch, start, end), tuple(waits))
 
 

@@ -6,7 +6,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.isa import Instruction, bits_for
+from hw.isa import Emit, Instruction, bits_for
 from hw.lanes import EVENT_COUNT_BITS, Sums
 from hw.tiles import PARAM_SLOTS, TILE_COUNT_BITS
 
@@ -77,7 +77,8 @@ class Drain(wiring.Component):
     addresses of the results are made here, by addition of strides.
 
     Throughput one beat per cycle; a group takes `beats` cycles, the last plane of a repeated input
-    `repeat_interval` cycles for each timestep.  Latency 1 cycle.
+    `repeat_interval` cycles for each timestep.  Of the classifier a beat in `neurons` cycles, which
+    stays as it is meanwhile.  Latency 1 cycle.
     Ports: `instruction`, `start` (pulse, before the first sum), `i`, `o`, `done` (pulse with the
     layer's last beat), `restart` (pulse: a new inference), `released` (tiles finished in it).
     """
@@ -139,8 +140,15 @@ class Drain(wiring.Component):
         target_pair = ins.target_pair if self._hardware.pairs else Const(0)
 
         sending, ending = Signal(), Signal()
+        # Of the classifier, `hw.logits` takes a beat class by class.
+        pause = Signal(range(geometry.neurons))
+        with m.If(sending & (ins.emit == Emit.LOGITS)):
+            m.d.sync += pause.eq(geometry.neurons - 1)
+        with m.Elif(pause != 0):
+            m.d.sync += pause.eq(pause - 1)
         m.d.comb += [
-            sending.eq(self.i.valid | active), ending.eq(sending & (beat == beats - 1)),
+            sending.eq((self.i.valid | active) & (pause == 0)),
+            ending.eq(sending & (beat == beats - 1)),
             tag.beat.eq(beat), tag.channel_beat.eq(channel_beat + channel),
             # Streamed parameters take turns in their slots, others lie one layer after the other.
             tag.param.eq(Cat(channel[:len(tag.beat)],
@@ -169,14 +177,13 @@ class Drain(wiring.Component):
         size = self.o.payload.values.as_value().shape().width
         slots = Array(beat_values.as_value()[beat * size:(beat + 1) * size]
                       for beat in range(geometry.beats))
-        m.d.sync += [
-            self.o.valid.eq(sending), self.o.payload.tag.eq(tag),
-            self.o.payload.values.eq(slots[tag.beat]),
-            self.o.payload.events.eq(Mux(again, 0, self.i.payload.events)),
-        ]
+        events = self.i.payload.events
         if self._hardware.beside:
-            with m.If(beside & ~again):
-                m.d.sync += self.o.payload.events.eq(self.i.payload.odd_events)
+            events = Mux(beside, self.i.payload.odd_events, events)
+        m.d.sync += self.o.valid.eq(sending)
+        with m.If(sending):
+            m.d.sync += [self.o.payload.tag.eq(tag), self.o.payload.values.eq(slots[tag.beat]),
+                         self.o.payload.events.eq(Mux(again, 0, events))]
 
         def next_timestep():
             """Move on by one timestep; after the last one by a position, then by a tile."""

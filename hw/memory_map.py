@@ -31,7 +31,7 @@ NAMES = {
     "memory.half1bank*": "spikes, half 1",
     "finish.residual.stream": "residual stream",
     "finish.lif.state": "membranes",
-    "finish.current.sums": "sums of bit planes",
+    "finish.logits.sums": "sums of bit planes",
     "finish.token_sum.sums": "token sums",
     "attention.kv*.memory": "attention counters",
     "sequencer.program": "program",

@@ -7,8 +7,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.current import CurrentBeat
 from hw.isa import TALLY_BITS, Instruction
+from hw.logits import Logit
 
 OUTPUT = data.StructLayout({"data": signed(64), "last": 1})
 
@@ -27,7 +27,7 @@ class Readout(wiring.Component):
         self._hardware = hardware
         super().__init__({
             "instruction": In(Instruction(hardware)), "start": In(1), "report": In(1),
-            "logits": In(stream.Signature(CurrentBeat(hardware), always_ready=True)),
+            "logits": In(stream.Signature(Logit(hardware), always_ready=True)),
             "acs": In(TALLY_BITS), "cycles": In(TALLY_BITS), "saturations": In(TALLY_BITS),
             "o": Out(stream.Signature(OUTPUT)), "done": Out(1),
         })
@@ -35,13 +35,12 @@ class Readout(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         hardware, ins = self._hardware, self.instruction
-        neurons, width = hardware.geometry.neurons, hardware.current_full_width
         m.submodules.logits = logits = Memory(
-            shape=data.ArrayLayout(signed(width), neurons), init=[],
-            depth=max(2, hardware.logit_words))
+            shape=signed(hardware.logit_width), init=[],
+            depth=max(2, hardware.logit_words * hardware.geometry.neurons))
         kept, stored = logits.read_port(domain="comb"), logits.write_port()
-        m.d.comb += [stored.en.eq(self.logits.valid), stored.data.eq(self.logits.payload.values),
-                     stored.addr.eq(self.logits.payload.tag.channel_beat)]
+        m.d.comb += [stored.en.eq(self.logits.valid), stored.data.eq(self.logits.payload.value),
+                     stored.addr.eq(self.logits.payload.channel)]
 
         m.submodules.counters = counters = Memory(
             shape=unsigned(3 * TALLY_BITS), init=[],
@@ -50,24 +49,21 @@ class Readout(wiring.Component):
         m.d.comb += [count.en.eq(self.report), count.addr.eq(ins.layer),
                      count.data.eq(Cat(self.acs, self.cycles, self.saturations))]
 
-        beat, lane = Signal.like(kept.addr), Signal(range(neurons))
         item, layer = Signal(2), Signal.like(counted.addr)
         sent = Signal.like(ins.outputs)
-        m.d.comb += [kept.addr.eq(beat), counted.addr.eq(layer)]
+        m.d.comb += [kept.addr.eq(sent), counted.addr.eq(layer)]
         # An Array is a multiplexer; word_select would multiply by the word's width.
         items = Array(counted.data[n * TALLY_BITS:(n + 1) * TALLY_BITS] for n in range(3))
         with m.FSM():
             with m.State("Idle"):
-                m.d.sync += [beat.eq(0), lane.eq(0), sent.eq(0), item.eq(0), layer.eq(0)]
+                m.d.sync += [sent.eq(0), item.eq(0), layer.eq(0)]
                 with m.If(self.start):
                     m.next = "Logits"
             with m.State("Logits"):
                 m.d.comb += [self.o.valid.eq(1),
-                             self.o.payload.data.eq(Array(kept.data)[lane] >> ins.logit_shift)]
+                             self.o.payload.data.eq(kept.data >> ins.logit_shift)]
                 with m.If(self.o.ready):
-                    m.d.sync += [lane.eq(lane + 1), sent.eq(sent + 1)]
-                    with m.If(lane == neurons - 1):
-                        m.d.sync += [lane.eq(0), beat.eq(beat + 1)]
+                    m.d.sync += sent.eq(sent + 1)
                     with m.If(sent == (ins.outputs - 1)[:len(sent)]):
                         m.next = "Counters"
             with m.State("Counters"):

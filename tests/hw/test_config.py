@@ -161,7 +161,7 @@ def test_widths_hold_every_sum(classifier, tau, extreme):
                                                   else [-low * times, -high * times])
             assert fits(np.concatenate(ends), hardware.plane_width)
             assert fits(np.concatenate([(e << scale) + bias for e in ends]),
-                        hardware.current_full_width)
+                        hardware.logit_width)
             continue
         times = joined
         assert fits([*(low * times), *(high * times)], hardware.plane_width), layer.name
@@ -188,5 +188,5 @@ def test_reference_sums_stay_within_the_widths():
     sums = conv(MODEL.tensors["patch_embed.block0"].weight, IMAGE)
     assert fits(sums.reshape(-1), hardware.plane_width)
     values = {value.layer.name: value for value in run(MODEL, IMAGE)}
-    assert fits(values["head"].logits, hardware.current_full_width)
+    assert fits(values["head"].logits, hardware.logit_width)
     assert fits(values["block.0.mlp.mlp2"].residual.sum((0, 2, 3)), hardware.token_sum_width)

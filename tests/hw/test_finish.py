@@ -66,6 +66,8 @@ def finish(layer, sums, events, target=None, idle=0, flush=0, **fields):
     """
     fields |= target.target() if target else {}
     interval = max(GEOMETRY.beats, MIN_INTERVAL)
+    if fields.get("emit") is Emit.LOGITS:
+        interval = GEOMETRY.lanes
     if fields.get("pool"):
         interval = max(interval, POOL_ROWS * GEOMETRY.lanes // WORD)
     repeat = fields.get("repeat", 0)
@@ -178,21 +180,17 @@ def test_spikes(tiles, T, pooling, tau, idle):
 
 
 @every_idle
-@pytest.mark.parametrize(("planes", "T", "joined"), [
-    (1, 2, False), (3, 1, False), (3, 4, True)])
-def test_static_input_repeats_its_sum(planes, T, joined, idle):
-    """joined: the planes of samples have come together in the lanes."""
+@pytest.mark.parametrize(("planes", "T"), [(1, 2), (3, 1), (3, 4)])
+def test_static_input_repeats_its_sum(planes, T, idle):
+    """The planes of samples have come together in the lanes."""
     positions, channels = 3, GEOMETRY.lanes
     layer = Layer.random(channels, 5)
-    planes_field, planes = planes, 1 if joined else planes
-    sums, events = random_sums(1, positions, 1, planes, seed=planes)
+    sums, events = random_sums(1, positions, 1, seed=planes)
     target = target_of(1, positions, T, channels)
     result = finish(layer, sums, events, target, idle, height=1, width=positions, timesteps=T,
-                    planes=planes_field, samples=joined, tiles=1, last_beats=GEOMETRY.beats,
+                    planes=planes, samples=1, tiles=1, last_beats=GEOMETRY.beats,
                     fire=1, repeat=T > 1, signed_input=1, emit=Emit.SPIKES)
-    weights = np.array([1 << planes - 1 - p for p in range(planes)])
-    weights[0] = 1 if joined else -weights[0]
-    total = (sums[0, :, 0] * weights[:, None]).sum(1).T
+    total = sums[0, :, 0, 0].T
     current = np.repeat(((total << FRACTION) + layer.bias[:, None])[None], T, 0)
     assert (map_of(result.memory, target)[:, :, 0]
             == lif(current, layer.threshold[:, None], 2.0)).all()
@@ -290,8 +288,6 @@ def test_logits(accumulate, idle):
     bias = (layer.threshold << HARDWARE.param_width) + (
         layer.bias & (1 << HARDWARE.param_width) - 1)
     expected = (totals << FRACTION) + bias
-    got = [value for beat in result.logits for value in beat["values"]]
-    assert got == expected[:channels].tolist()
-    assert [beat["tag"]["channel_beat"] for beat in result.logits] == list(
-        range(channels // NEURONS))
+    assert [(logit["channel"], logit["value"]) for logit in result.logits] == list(
+        enumerate(expected[:channels].tolist()))
     assert result.memory == {} and result.residuals == [] and result.spikes == []

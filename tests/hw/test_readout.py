@@ -8,22 +8,19 @@ from hw.readout import Readout
 from tests.hw.harness import Bench, every_gap, small_hardware
 
 HARDWARE = small_hardware()
-NEURONS = HARDWARE.geometry.neurons
-WIDTH = HARDWARE.current_full_width
+WIDTH = HARDWARE.logit_width
 
 
 def read_out(logits, counters, shift=0, gap=0, runs=1):
     """Output words (data, last) and the number of `done` pulses."""
     bench = Bench(dut := Readout(HARDWARE))
-    padded = [*logits, *[0] * (-len(logits) % NEURONS)]
     done = bench.record(dut.done, dut.o.valid & dut.o.ready & dut.o.payload.last)
 
     async def drive(ctx):
         fields = {"outputs": len(logits), "counters": len(counters), "logit_shift": shift}
         for _ in range(runs):
-            for beat in range(0, len(padded), NEURONS):
-                ctx.set(dut.logits.payload, {"values": padded[beat:beat + NEURONS],
-                                             "tag": {"channel_beat": beat // NEURONS}})
+            for channel, value in enumerate(logits):
+                ctx.set(dut.logits.payload, {"value": value, "channel": channel})
                 ctx.set(dut.logits.valid, 1)
                 await ctx.tick()
             ctx.set(dut.logits.valid, 0)
@@ -89,7 +86,7 @@ def test_again_without_reset(gaps):
 def test_payload_waits_until_it_is_taken():
     bench = Bench(dut := Readout(HARDWARE))
     bench.instruction(outputs=2, counters=1)
-    bench.source(dut.logits, [{"values": [5, -6]}])
+    bench.source(dut.logits, [{"value": 5, "channel": 0}])
     bench.pulse(dut.start, 10)
     got = bench.record(dut.o.valid, dut.o.payload.data)
     bench.run(extra=15)
