@@ -88,7 +88,7 @@ class Timing:
         lines += [f"  {kind:<18} {used:>7,} of {available:>7,}  {100 * used / available:5.1f}%"
                   for kind, (used, available) in self.utilization.items() if used and available]
         if self.path:
-            lines.append("critical path:")
+            lines.append(f"critical path, from {self.path[0].cell} to {self.path[-1].cell}:")
             lines += [f"  {module or 'top':<40} {delay:6.2f} ns  {levels} levels"
                       for module, delay, levels in self.by_module()]
         return "\n".join(lines)
