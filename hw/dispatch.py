@@ -11,6 +11,8 @@ from hw.gather import EventLine
 from hw.isa import INTERVAL_BITS, Instruction, bits_for
 from hw.layout import LINE_WORDS
 
+# Bits of a part in which a carry runs from bit to bit.
+_PART = 16
 # Groups are numbered modulo 2**TAG_BITS between gather and lanes.
 TAG_BITS = 3
 
@@ -54,8 +56,13 @@ def find_first(bits):
 
 
 def without_first(bits):
-    """The bits but for the lowest one that is set."""
-    return bits & (bits - 1)[:len(bits)]
+    """The bits but for the lowest one that is set, by parts whose carries are short."""
+    parts = [bits[first:first + _PART] for first in range(0, len(bits), _PART)]
+    rests, before = [], Const(0)
+    for part in parts:
+        rests.append(Mux(before, part, part & (part - 1)[:len(part)]))
+        before = before | part.any()
+    return Cat(*rests)
 
 
 def tap_turn(kernel_row: int, column: int, banks: int) -> int:
