@@ -186,7 +186,7 @@ class _Timeline:
         return Results(beats, repeats * (max(beats[0], values["interval"]) + 1),
                        bool(values.get("fire")), bool(values.get("pool")),
                        geometry.spike_word // geometry.neurons,
-                       geometry.neurons if values["emit"] == Emit.LOGITS else 1)
+                       geometry.neurons if values["emit"] == Emit.LOGITS else 0)
 
     def _memories(self, values: dict[str, int], start: int) -> Memories:
         source = target = residual = None

@@ -66,7 +66,7 @@ class Results:
     fire:     a LIF fires
     pool:     its spikes are pooled
     per_word: beats of a word of spikes
-    pace:     cycles of a beat in Drain: `neurons` in the classifier, else 1
+    classes:  of a beat, which the classifier takes one by one; 0 for other layers
     """
 
     beats: Sequence[int]
@@ -74,16 +74,16 @@ class Results:
     fire: bool = False
     pool: bool = False
     per_word: int = 1
-    pace: int = 1
+    classes: int = 0
 
     @property
     def flush(self) -> int:
         """Cycles from the last beat in Drain to the end of a layer, but for Pool's."""
-        return FLUSH if self.pace == 1 else Drain.LATENCY + Logits.LATENCY + self.pace + 1
+        return Drain.LATENCY + Logits.LATENCY + self.classes + 1 if self.classes else FLUSH
 
     def drained(self, drains: int, tile: int) -> int:
         """Last beat in Drain of a group whose first one is there in cycle `drains`."""
-        return drains + self.repeats + (self.beats[tile] - 1) * self.pace
+        return drains + self.repeats + (self.beats[tile] - 1) * max(1, self.classes)
 
     def row_done(self, drains: int, tile: int, twice: bool) -> int:
         """Cycle of Pool's pulse after the last group of a row, whose words it may take `twice`."""
