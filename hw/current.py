@@ -55,8 +55,8 @@ class Current(wiring.Component):
 
     Throughput one beat per cycle; latency 2 cycles, beats whose tag does not say `emit` end here.
     A beat of the same number may follow after one cycle.
-    Ports: `instruction`, `clear` (zero the counter), `i`, `o`, `acs`; with streamed weights
-    `params` (rows as they arrive), which are `image` otherwise.
+    Ports: `instruction`, `clear` (zero the counter), `i`, `o`, `acs`; `ahead` (address in the
+    residual memory of the beat that `o` has in the next cycle); with streamed weights `params` (rows as they arrive), which are `image` otherwise.
     """
 
     LATENCY = 2
@@ -67,7 +67,7 @@ class Current(wiring.Component):
             "instruction": In(Instruction(hardware)), "clear": In(1),
             "i": In(stream.Signature(SumBeat(hardware), always_ready=True)),
             "o": Out(stream.Signature(CurrentBeat(hardware), always_ready=True)),
-            "acs": Out(TALLY_BITS),
+            "acs": Out(TALLY_BITS), "ahead": Out(Tag(hardware)["residual"].shape),
         } | ({"params": In(param_write(hardware))} if hardware.streamed else {}))
 
     def elaborate(self, platform):
@@ -108,6 +108,8 @@ class Current(wiring.Component):
             m.d.sync += s1_sums[n].eq(new)
         m.d.sync += [s1_tag.eq(tag), s1_valid.eq(self.i.valid),
                      s1_events.eq(Mux(self.i.valid, self.i.payload.events, 0))]
+
+        m.d.comb += self.ahead.eq(s1_tag.residual)
 
         # Stage 2: bias.
         s1_params = data.View(row, param_read.data)
