@@ -56,7 +56,8 @@ class Current(wiring.Component):
     Throughput one beat per cycle; latency 2 cycles, beats whose tag does not say `emit` end here.
     A beat of the same number may follow after one cycle.
     Ports: `instruction`, `clear` (zero the counter), `i`, `o`, `acs`; `ahead` (address in the
-    residual memory of the beat that `o` has in the next cycle); with streamed weights `params` (rows as they arrive), which are `image` otherwise.
+    residual memory of the beat that `o` has in the next cycle); with streamed weights `params`
+    (rows as they arrive), which are `image` otherwise.
     """
 
     LATENCY = 2
