@@ -56,8 +56,9 @@ class Current(wiring.Component):
 
     Throughput one beat per cycle; latency 3 cycles; `acs` follows one later.
     Ports: `instruction`, `clear` (zero the counter), `i`, `o`, `acs`, `row` (parameters of the beat
-    that was at `i` one cycle before); with streamed weights `params` (rows as they arrive), which
-    are `image` otherwise.
+    that was at `i` one cycle before), `ahead` (address in the residual memory of the beat that `o`
+    has in the next cycle); with streamed weights `params` (rows as they arrive), which are `image`
+    otherwise.
     """
 
     LATENCY = 3
@@ -69,6 +70,7 @@ class Current(wiring.Component):
             "i": In(stream.Signature(SumBeat(hardware), always_ready=True)),
             "o": Out(stream.Signature(CurrentBeat(hardware), always_ready=True)),
             "acs": Out(TALLY_BITS), "row": Out(ParamRow(hardware)),
+            "ahead": Out(Tag(hardware)["residual"].shape),
         } | ({"params": In(param_write(hardware))} if hardware.streamed else {}))
 
     def elaborate(self, platform):
@@ -103,6 +105,7 @@ class Current(wiring.Component):
             s2.eq(s1), s2_row.eq(param_read.data)]
 
         # Stage 3: bias.
+        m.d.comb += self.ahead.eq(s2.tag.residual)
         m.d.sync += [self.o.valid.eq(s2.valid & (ins.emit != Emit.LOGITS)),
                      self.o.payload.tag.eq(s2.tag), self.o.payload.params.eq(s2_row.params)]
         for n in range(neurons):

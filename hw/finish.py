@@ -72,6 +72,8 @@ class Finish(wiring.Component):
             wiring.connect(m, wiring.flipped(self.params), current.params)
         if hardware.spills_residual:
             wiring.connect(m, residual.spill, wiring.flipped(self.spill))
+        else:
+            m.d.comb += residual.address.eq(current.ahead)
 
         wiring.connect(m, wiring.flipped(self.i), drain.i)
         wiring.connect(m, drain.o, current.i)

@@ -72,22 +72,30 @@ class Gather(wiring.Component):
         ky, ky_first, ky_last = Signal(2), Signal(2), Signal(2)
         block, line = Signal(ins.blocks.shape()), Signal(ins.step_lines.shape())
 
-        in_last = block == (ins.blocks - 1)[:len(block)]
-        line_last = line == (Mux(in_last, ins.last_lines, ins.step_lines) - 1)[:len(line)]
+        def last_of(count):
+            """One less than a field of the instruction, which is there long before its first use."""
+            # A register, as the carry chain would be part of the loop of the counters.
+            last = Signal(len(count))
+            m.d.sync += last.eq(count - 1)
+            return last
+
+        in_last = block == last_of(ins.blocks)[:len(block)]
+        line_last = line == Mux(in_last, last_of(ins.last_lines), last_of(ins.step_lines))[
+            :len(line)]
         block_last = line_last & in_last
         group_last = block_last & (ky == ky_last)
-        plane_last = group_last & (~ins.samples | (plane == (ins.planes - 1)[:len(plane)]))
+        plane_last = group_last & (~ins.samples | (plane == last_of(ins.planes)[:len(plane)]))
         pairs = ins.pairs if self._hardware.pairs else Const(0)
         two = pairs | ins.beside if self._hardware.beside else pairs
         third = Signal(2)   # of the three groups of a pair
         position_last = plane_last & (~pairs | (third == 2))
-        step_last = position_last & (step == (ins.steps - 1)[:len(step)])
+        step_last = position_last & (step == last_of(ins.steps)[:len(step)])
         # x is the even one of two positions.
-        x_last = (x | two) == (ins.width - 1)[:len(x)]
-        y_last = y == (ins.height - 1)[:len(y)]
+        x_last = (x | two) == last_of(ins.width)[:len(x)]
+        y_last = y == last_of(ins.height)[:len(y)]
         # Two positions have one column more than the three of one.
         line_end = (x[:2] | two) == 3
-        tile_last = tile == (ins.tiles - 1)[:len(tile)]
+        tile_last = tile == last_of(ins.tiles)[:len(tile)]
 
         # Addresses: of the map rows y - 1, y, y + 1 and the one after, of the position's column and
         # step within a row, of the block, and of the line that is read now.

@@ -40,8 +40,10 @@ class Residual(wiring.Component):
     dropped.
 
     Throughput one beat per cycle; latency 2 cycles, the memory is written one cycle later.
-    Ports: `instruction`, `clear` (zero the counter), `i`, `o`, `saturations`; `spill` where the
-    stream is in external memory.
+    Ports: `instruction`, `clear` (zero the counter), `i`, `o`, `saturations`; `address` (of the
+    stream word of the beat that `i` brings in the next cycle: what is read has a register before
+    the adders, as block RAM is slow); `spill` instead where the stream is in external memory.
+    A word comes back after 4 cycles at the earliest.
     """
 
     LATENCY = 2
@@ -53,7 +55,8 @@ class Residual(wiring.Component):
             "i": In(stream.Signature(CurrentBeat(hardware), always_ready=True)),
             "o": Out(stream.Signature(NeuronBeat(hardware), always_ready=True)),
             "saturations": Out(TALLY_BITS),
-        } | ({"spill": Out(WordExchange(hardware))} if hardware.spills_residual else {}))
+        } | ({"spill": Out(WordExchange(hardware))} if hardware.spills_residual
+             else {"address": In(Tag(hardware)["residual"].shape)}))
 
     def elaborate(self, platform):
         m = Module()
@@ -109,6 +112,6 @@ class Residual(wiring.Component):
         m.submodules.stream = memory = Memory(shape=unsigned(new_values.shape().size),
                                               depth=max(2, self._hardware.residual_words), init=[])
         read, write = memory.read_port(), memory.write_port()
-        m.d.comb += [read.addr.eq(self.i.payload.tag.residual), old_values.eq(read.data),
-                     write.en.eq(writing), write.data.eq(new_values),
+        m.d.sync += old_values.eq(read.data)
+        m.d.comb += [read.addr.eq(self.address), write.en.eq(writing), write.data.eq(new_values),
                      write.addr.eq(self.o.payload.tag.residual)]
