@@ -318,7 +318,7 @@ def _convolution(model: FixedPointModel, hardware: HardwareConfig, memory: Memor
     if layer.pool:
         interval = max(interval, POOL_ROWS * beats * geometry.neurons // geometry.spike_word)
     if layer.output is Output.LOGITS:   # class by class
-        interval = max(interval, beats * geometry.neurons)
+        interval = max(interval, min(beats * geometry.neurons, layer.out_channels))
     grid = source.arrangement is Arrangement.GRID
     values = {
         "op": Op.CONV, "layer": plan.index, "report": 1, **_source(source, hardware, places),

@@ -140,14 +140,15 @@ class Drain(wiring.Component):
         target_pair = ins.target_pair if self._hardware.pairs else Const(0)
 
         sending, ending = Signal(), Signal()
-        # Of the classifier, `hw.logits` takes a beat class by class.
+        # Of the classifier, `hw.logits` takes a beat class by class, of the last one those that
+        # there are: the next group may come before its time is up.
         pause = Signal(range(geometry.neurons))
         with m.If(sending & (ins.emit == Emit.LOGITS)):
             m.d.sync += pause.eq(geometry.neurons - 1)
         with m.Elif(pause != 0):
             m.d.sync += pause.eq(pause - 1)
         m.d.comb += [
-            sending.eq((self.i.valid | active) & (pause == 0)),
+            sending.eq(self.i.valid | (active & (pause == 0))),
             ending.eq(sending & (beat == beats - 1)),
             tag.beat.eq(beat), tag.channel_beat.eq(channel_beat + channel),
             # Streamed parameters take turns in their slots, others lie one layer after the other.

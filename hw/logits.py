@@ -28,7 +28,8 @@ class Logits(wiring.Component):
     bias takes bias and threshold of the class together.
 
     Throughput: a beat in `neurons` cycles, in which it stays at the input (Drain sends beats of the
-    classifier no faster); its parameter row comes one cycle later.  Latency 3 cycles to the first
+    classifier no faster); an earlier one ends the beat before, whose other channels are no classes.
+    Its parameter row comes one cycle later.  Latency 3 cycles to the first
     class of a beat whose tag says `emit`, `neurons` + 2 to its last one.
     Ports: `instruction`, `i`, `row` (parameters of the beat at `i`), `o`.
     """
@@ -51,10 +52,11 @@ class Logits(wiring.Component):
         lane_bits = (neurons - 1).bit_length()
 
         # Stage 1: one class of the beat.
-        lane, working = Signal(lane_bits), Signal()
+        lane, following, working = Signal(lane_bits), Signal(lane_bits), Signal()
         active = self.i.valid | working
+        m.d.comb += lane.eq(Mux(self.i.valid, 0, following))
         s1_value, s1_active = Signal(signed(hardware.acc_width)), Signal()
-        s1_lane, s1_beat = Signal.like(lane), Signal.like(tag.beat)
+        s1_lane, s1_beat = Signal(lane_bits), Signal.like(tag.beat)
         s1_channel = Signal.like(self.o.payload.channel)
         s1_fresh, s1_subtract, s1_emit = Signal(), Signal(), Signal()
         m.d.sync += [
@@ -62,7 +64,7 @@ class Logits(wiring.Component):
             s1_beat.eq(tag.beat), s1_channel.eq(Cat(lane, tag.channel_beat)),
             s1_fresh.eq(tag.fresh), s1_subtract.eq(tag.subtract), s1_emit.eq(tag.emit)]
         with m.If(active):
-            m.d.sync += [lane.eq(lane + 1), working.eq(lane != neurons - 1)]
+            m.d.sync += [following.eq(lane + 1), working.eq(lane != neurons - 1)]
 
         # Stage 2: its sum.  -value = ~value + 1: one adder serves both signs.
         m.submodules.sums = sums = Memory(shape=signed(width), init=[],

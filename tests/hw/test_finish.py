@@ -67,7 +67,7 @@ def finish(layer, sums, events, target=None, idle=0, flush=0, **fields):
     fields |= target.target() if target else {}
     interval = max(GEOMETRY.beats, MIN_INTERVAL)
     if fields.get("emit") is Emit.LOGITS:
-        interval = GEOMETRY.lanes
+        interval = max(MIN_INTERVAL, min(GEOMETRY.lanes, layer.real))
     if fields.get("pool"):
         interval = max(interval, POOL_ROWS * GEOMETRY.lanes // WORD)
     repeat = fields.get("repeat", 0)
@@ -273,13 +273,15 @@ def test_residual_is_added_to_what_the_layer_before_left(idle):
 
 @every_idle
 @pytest.mark.parametrize("accumulate", [False, True], ids=["planes", "spiking-head"])
-def test_logits(accumulate, idle):
-    channels, tiles = GEOMETRY.lanes + 2, 2
+@pytest.mark.parametrize(("channels", "tiles", "last_beats"), [
+    (GEOMETRY.lanes + 2, 2, 1), (GEOMETRY.lanes - 3, 1, GEOMETRY.beats - 1)])
+def test_logits(channels, tiles, last_beats, accumulate, idle):
+    """Of a beat with padding, the next group may come as soon as its classes are through."""
     layer = Layer.random(tiles * GEOMETRY.lanes, 12, real=channels)
     positions, T, planes = (3, 2, 1) if accumulate else (1, 1, 4)
     sums, events = random_sums(tiles, positions, T, planes, seed=12)
     result = finish(layer, sums, events, None, idle, height=1, width=positions, timesteps=T,
-                    planes=planes, tiles=tiles, last_beats=1, accumulate=accumulate,
+                    planes=planes, tiles=tiles, last_beats=last_beats, accumulate=accumulate,
                     signed_input=not accumulate, emit=Emit.LOGITS)
     weights = np.array([1 << planes - 1 - p for p in range(planes)])
     if not accumulate:
@@ -288,6 +290,7 @@ def test_logits(accumulate, idle):
     bias = (layer.threshold << HARDWARE.param_width) + (
         layer.bias & (1 << HARDWARE.param_width) - 1)
     expected = (totals << FRACTION) + bias
-    assert [(logit["channel"], logit["value"]) for logit in result.logits] == list(
-        enumerate(expected[:channels].tolist()))
+    got = [(logit["channel"], logit["value"]) for logit in result.logits]
+    assert got[:channels] == list(enumerate(expected[:channels].tolist()))
+    assert len(got) == ((tiles - 1) * GEOMETRY.beats + last_beats) * NEURONS
     assert result.memory == {} and result.residuals == [] and result.spikes == []
