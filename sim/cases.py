@@ -85,8 +85,8 @@ def synthetic(network: str, classifier: Classifier = Classifier.AVGPOOL_FC) -> S
     return Source(directory, (network, "--classifier", classifier.value, "--out", str(directory)))
 
 
-# 2,048 adders.  Weights are streamed through 128 bits, which is the default for so many.
-WIDE = ("--lanes", "128", "--banks", "8")
+# 768 adders, with weights of 8 bits through 128.
+ENGINE = ("--lanes", "128", "--banks", "3", "--port-bits", "128")
 # Spike memory for what the blocks need at once, so that the largest maps of the tokenizer go out.
 DVS_MEMORY = ("--spike-lines", "4096", "4096")
 IMAGENET_MEMORY = ("--spill-residual", "--spike-lines", "6272", "6272")
@@ -96,21 +96,18 @@ DIGITS = Source(Path("hw/models/digits"), "git checkout hw/models/digits",
                 Path("quantize/checkpoints/digits.safetensors"))
 
 CASES: Mapping[str, Case] = MappingProxyType({case.name: case for case in (
-    Case("fashion", (FASHION,), WIDE),
-    Case(CIFAR, (synthetic(CIFAR),), WIDE),
-    Case("cifar10-2-384", (synthetic("cifar10-2-384"),), WIDE),
-    Case("cifar10-4-384", (synthetic("cifar10-4-384"),), WIDE),
-    Case("dvs-2-256", (synthetic("dvs-2-256"),), (*WIDE, *DVS_MEMORY)),
-    Case("imagenet-8-512", (synthetic("imagenet-8-512"),), (*WIDE, *IMAGENET_MEMORY)),
-    Case("two-networks", (synthetic("cifar10-2-384"), synthetic(CIFAR)), WIDE),
-    Case("classifiers", tuple(synthetic(CIFAR, form) for form in Classifier), WIDE),
-    Case("stalls", (synthetic(CIFAR),), WIDE,
+    Case("fashion", (FASHION,), ENGINE),
+    Case(CIFAR, (synthetic(CIFAR),), ENGINE),
+    Case("cifar10-2-384", (synthetic("cifar10-2-384"),), ENGINE),
+    Case("cifar10-4-384", (synthetic("cifar10-4-384"),), ENGINE),
+    Case("dvs-2-256", (synthetic("dvs-2-256"),), (*ENGINE, *DVS_MEMORY)),
+    Case("imagenet-8-512", (synthetic("imagenet-8-512"),), (*ENGINE, *IMAGENET_MEMORY)),
+    Case("two-networks", (synthetic("cifar10-2-384"), synthetic(CIFAR)), ENGINE),
+    Case("classifiers", tuple(synthetic(CIFAR, form) for form in Classifier), ENGINE),
+    Case("stalls", (synthetic(CIFAR),), ENGINE,
          (Surroundings(), Surroundings(latency=400), Surroundings(stalls=1),
           Surroundings(stalls=2, gaps=3), Surroundings(latency=1, stalls=4))),
 )})
-
-# 1,024 adders, with weights of 8 bits through 128.
-MIDDLE = ("--lanes", "128", "--banks", "4", "--port-bits", "128")
 
 
 def bench(name: str, source: Source, options: tuple[str, ...]) -> Case:
@@ -121,6 +118,6 @@ def bench(name: str, source: Source, options: tuple[str, ...]) -> Case:
 BENCH: Mapping[str, Case] = MappingProxyType({case.name: case for case in (
     bench("digits", DIGITS, ()),
     bench("fashion", FASHION, ("--lanes", "64", "--port-bits", "128")),
-    bench("w1", synthetic(CIFAR), MIDDLE),
-    bench("dvs", synthetic("dvs-2-256"), (*MIDDLE, *DVS_MEMORY)),
+    bench("w1", synthetic(CIFAR), ENGINE),
+    bench("dvs", synthetic("dvs-2-256"), (*ENGINE, *DVS_MEMORY)),
 )})

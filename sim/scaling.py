@@ -24,7 +24,7 @@ from hw.report import SynthesisError
 from sim import scaling_plot
 from sim.bench_page import right_aligned
 from sim.build import content_hash, write_whole
-from sim.cases import DIGITS, FASHION, IMAGENET_MEMORY, MIDDLE, Case, Source, bench, synthetic
+from sim.cases import DIGITS, ENGINE, FASHION, IMAGENET_MEMORY, Case, Source, bench, synthetic
 from sim.load import fail
 from sim.metrics import BY_KEY, check
 from sim.results import ensure
@@ -49,9 +49,9 @@ CURVES: Mapping[str, tuple[Case, ...]] = MappingProxyType({
     "fashion": _adders(FASHION, GEOMETRIES),
     "w1": _adders(synthetic("cifar10-4-256"), RGB_GEOMETRIES),
     "networks": tuple(bench(source.name, source, options) for source, options in (
-        (DIGITS, MIDDLE), (FASHION, MIDDLE), (synthetic("cifar10-4-256"), MIDDLE),
-        (synthetic("cifar10-2-384"), MIDDLE), (synthetic("cifar10-4-384"), MIDDLE),
-        (synthetic("imagenet-8-512"), (*MIDDLE, *IMAGENET_MEMORY)))),
+        (DIGITS, ENGINE), (FASHION, ENGINE), (synthetic("cifar10-4-256"), ENGINE),
+        (synthetic("cifar10-2-384"), ENGINE), (synthetic("cifar10-4-384"), ENGINE),
+        (synthetic("imagenet-8-512"), (*ENGINE, *IMAGENET_MEMORY)))),
 })
 SHOWN = ("adders", "weights", "useful", "density", "cycles", "use", "compute", "weight_wait",
          "fill_drain", "idle", "lut", "ramb36", "efficiency", "synthesis_seconds",
