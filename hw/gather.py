@@ -73,7 +73,7 @@ class Gather(wiring.Component):
         block, line = Signal(ins.blocks.shape()), Signal(ins.step_lines.shape())
 
         def last_of(count):
-            """One less than a field of the instruction, which is there long before its first use."""
+            """One less than a field of the instruction, which is there before its first use."""
             # A register, as the carry chain would be part of the loop of the counters.
             last = Signal(len(count))
             m.d.sync += last.eq(count - 1)
