@@ -3,11 +3,12 @@
 
 from boards.arty_a7 import arty_a7, arty_a7_100
 from boards.base import Board, Resources
+from boards.nexys4ddr import nexys4ddr
 from boards.ulx3s import ulx3s_85f
 
 __all__ = ["NAMES", "Board", "Resources", "get"]
 
-_BOARDS = {board.name: board for board in (arty_a7, arty_a7_100, ulx3s_85f)}
+_BOARDS = {board.name: board for board in (arty_a7, arty_a7_100, nexys4ddr, ulx3s_85f)}
 NAMES = tuple(_BOARDS)
 
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Xilinx 7 series with open tools: yosys, nextpnr, prjxray's database, xc7frames2bit."""
 
+import json
 import re
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from hw.families import XC7
@@ -14,6 +16,8 @@ from hw.toolchains.toolchain import Timing, Toolchain, ToolError, run_tool
 
 # Temperature grade and low voltage change neither the fabric nor its configuration.
 _PART = re.compile(r"(xc7[aksz]\d+t?)i?([a-z]{3}\d+)-(\d)L?")
+_PIN = re.compile(r'set_property (?:LOC|IOSTANDARD|SLEW|DRIVE|PULLUP|PULLDOWN) \S+ '
+                  r'\[get_ports "?([^"\]]+)"?\]')
 # The 35T is a 50T sold smaller: one die, one database.
 _FABRICS = {"xc7a35t": "xc7a50t"}
 _FAMILIES = {"a": "artix7", "k": "kintex7", "s": "spartan7", "z": "zynq7"}
@@ -27,6 +31,19 @@ def split_part(part: str) -> tuple[str, str, str]:
         raise ValueError(f"part must be one of 7 series, such as xc7a35ticsg324-1L, not {part!r}")
     device, package, speed = match.groups()
     return _FAMILIES[device[3]], _FABRICS.get(device, device), f"{device}{package}-{speed}"
+
+
+def pin_constraints(xdc: str, ports: Collection[str]) -> str:
+    """The lines of a constraint file that nextpnr reads: pins and standards of ports that exist.
+
+    A platform names every pin of a resource, used or not.
+    """
+    lines = []
+    for line in xdc.splitlines():
+        match = _PIN.match(line)
+        if match and match[1] in ports:
+            lines.append(line + "\n")
+    return "".join(lines)
 
 
 class XilinxOpen(Toolchain):
@@ -46,11 +63,9 @@ class XilinxOpen(Toolchain):
             synthesize(folder / f"{top}.v", top, cache, family=XC7, netlist=design)
         except SynthesisError as error:
             raise ToolError(str(error)) from None
-        # nextpnr reads pins and standards; of the rest it knows little, comments least.
         pins = folder / "pins.xdc"
-        pins.write_text("".join(
-            line + "\n" for line in (folder / f"{top}.xdc").read_text().splitlines()
-            if re.match(r"set_property (LOC|IOSTANDARD|SLEW|DRIVE|PULLUP|PULLDOWN) ", line)))
+        ports = json.loads(design.read_text())["modules"][top]["ports"]
+        pins.write_text(pin_constraints((folder / f"{top}.xdc").read_text(), ports))
         timing = self.place(design, top, part, target_mhz,
                             ["-o", f"xdc={pins.name}", "-o", f"fasm={top}.fasm"])
         timing.seconds["frames, bits"] = self._pack(tools, folder, top, part)

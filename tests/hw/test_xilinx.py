@@ -6,7 +6,12 @@ import pytest
 from boards.arty_a7 import arty_a7
 from boards.top import build_plan
 from hw.toolchains.toolchain import ToolError
-from hw.toolchains.xilinx import XilinxOpen, check_round_trip, split_part
+from hw.toolchains.xilinx import (
+    XilinxOpen,
+    check_round_trip,
+    pin_constraints,
+    split_part,
+)
 
 
 @pytest.mark.parametrize("part, expected", [
@@ -21,6 +26,15 @@ def test_other_parts():
     with pytest.raises(ValueError, match=r"^part must be one of 7 series, such as "
                                          r"xc7a35ticsg324-1L, not 'LFE5U-85F'$"):
         split_part("LFE5U-85F")
+
+
+def test_pin_constraints():
+    used = ('set_property LOC A9 [get_ports "rx__io"]\n'
+            'set_property IOSTANDARD "LVCMOS33" [get_ports "rx__io"]\n')
+    xdc = ('# comment\n' + used + 'set_property LOC E5 [get_ports "rts__io"]\n'
+           'create_clock -name clk -period 10.0 [get_nets "clk"]\n'
+           '    set_property CFGBVS VCCO [current_design]\n')
+    assert pin_constraints(xdc, {"rx__io": {}}) == used
 
 
 def test_round_trip():

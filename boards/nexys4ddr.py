@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Digilent Nexys 4 DDR (later sold as Nexys A7-100T): Artix-7 100T, 100 MHz, USB-UART, 16 LEDs.
+
+Pins come from amaranth-boards, resources from Xilinx DS180.
+"""
+
+from amaranth_boards.nexys4ddr import Nexys4DDRPlatform
+
+from boards.arty_a7 import arty_a7_100
+from boards.base import Board
+from boards.clocking import Xilinx7Divider
+
+nexys4ddr = Board(
+    name="nexys4ddr", part="xc7a100tcsg324-1", clock_mhz=100, platform=Nexys4DDRPlatform,
+    leds=(("led", 0), ("led", 1), ("led", 2)), core_mhz=50, clocking=Xilinx7Divider,
+    loader="openFPGALoader -b nexys_a7_100 {bit}", resources=arty_a7_100.resources)
