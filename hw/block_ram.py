@@ -33,6 +33,7 @@ class Ram:
 
     two_reads: both ports read (and one of them writes); else one reads, one writes
     rom:       never written: logic may be cheaper
+    block:     block RAM in any case
     """
 
     name: str
@@ -41,6 +42,7 @@ class Ram:
     bits: int
     two_reads: bool = False
     rom: bool = False
+    block: bool = False
 
 
 def block_rams(memory: Ram) -> float:
@@ -54,7 +56,9 @@ def block_rams(memory: Ram) -> float:
               for width, depth in _LUTRAM_SHAPES]
     if memory.rom:
         others.append(memory.bits * memory.depth / _ROM_BITS)
-    return 0.0 if min(others) < cost else memory.count * halves / 2
+    if min(others) < cost and not memory.block:
+        return 0.0
+    return memory.count * halves / 2
 
 
 def rams(hardware: HardwareConfig) -> Iterator[Ram]:
@@ -64,7 +68,8 @@ def rams(hardware: HardwareConfig) -> Iterator[Ram]:
               geometry.lanes * hardware.weight_bits, two_reads=geometry.ports == 2,
               rom=not streamed)
     depth = 1 << param_address_bits(hardware) if streamed else max(2, hardware.param_rows)
-    yield Ram("parameters", 1, depth, ParamRow(hardware).size, rom=not streamed)
+    yield Ram("parameters", 1, depth, ParamRow(hardware).size, rom=not streamed,
+              block=streamed)
     for half, lines in enumerate(hardware.spike_lines):
         yield Ram(f"spikes, half {half}", LINE_WORDS, max(2, lines), geometry.spike_word)
     if not hardware.spills_residual:
