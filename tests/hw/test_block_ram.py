@@ -46,6 +46,7 @@ def test_the_shapes_are_those_of_the_design(options):
     (Ram("half", 1, 1024, 18, two_reads=True), 0.5),
     (Ram("read and write", 4, 512, 72), 4),
     (Ram("small", 1, 32, 72), 0),           # LUT RAM
+    (Ram("asked for", 1, 32, 72, block=True), 1),
     (Ram("rom", 1, 120, 300, rom=True), 0),   # logic is cheaper
 ])
 def test_block_rams(memory, expected):
