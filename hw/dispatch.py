@@ -55,14 +55,15 @@ def find_first(bits):
     return Mux(found, index, 0)[:width]
 
 
-def without_first(bits):
-    """The bits but for the lowest one that is set, by parts whose carries are short."""
-    parts = [bits[first:first + _PART] for first in range(0, len(bits), _PART)]
-    rests, before = [], Const(0)
-    for part in parts:
-        rests.append(Mux(before, part, part & (part - 1)[:len(part)]))
-        before = before | part.any()
-    return Cat(*rests)
+def without_first(m, bits, name):
+    """A signal of the bits but for the lowest one that is set, by parts whose carries are short."""
+    starts = range(0, len(bits), _PART)
+    rest, some = Signal(len(bits), name=name), Signal(len(starts), name=f"{name}_some")
+    for n, start in enumerate(starts):
+        part = bits[start:start + _PART]
+        m.d.comb += [some[n].eq(part.any()), rest[start:start + _PART].eq(
+            Mux(some[:n].any(), part, part & (part - 1)[:len(part)]))]
+    return rest
 
 
 def tap_turn(kernel_row: int, column: int, banks: int) -> int:
@@ -122,20 +123,21 @@ class Scan(wiring.Component):
 
         # Find the events of the slice at hand; go on to the next one after its last.
         go = present & (~found_valid | ~back_valid)
-        waiting = self._spread(head.bits)
-        rest, arriving, second = without_first(current.bits), waiting, Const(0)
+        # Signals, not expressions: what is sliced bit by bit would be written out once for each.
+        waiting, backwards = Signal.like(current.bits), Signal.like(current.bits)
+        m.d.comb += [waiting.eq(self._spread(head.bits)), backwards.eq(current.bits[::-1])]
+        rest, arriving, second = without_first(m, current.bits, "rest"), waiting, Const(0)
         places = [(find_first(current.bits), current)]
         if self._ports == 2:
             single = rest == 0
-            backwards = current.bits[::-1]
-            last = (len(current.bits) - 1 - find_first(backwards))[:len(find_first(backwards))]
+            last = Signal.like(find_first(backwards))
+            m.d.comb += last.eq(len(current.bits) - 1 - find_first(backwards))
             ahead = queue.r_rdy & (head.tag == current.tag)
             second = ~single | ahead
             places.append((Mux(single, find_first(waiting), last), None))
-            rest = rest & without_first(backwards)[::-1]
-            arriving = Mux(go & single, without_first(waiting), waiting)
+            rest = rest & without_first(m, backwards, "forth")[::-1]
             # What is taken ahead belongs to the group at hand.
-            arriving = Mux(go & single & ~ahead, waiting, arriving)
+            arriving = Mux(go & single & ahead, without_first(m, waiting, "behind"), waiting)
         with m.If(~present | (go & (rest == 0))):
             m.d.comb += queue.r_en.eq(1)
             m.d.sync += [*(current[name].eq(head[name]) for name in ("row", "first", "tag")),
