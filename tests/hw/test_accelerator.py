@@ -46,7 +46,7 @@ CASES = {
         {"input_format": InputFormat(3, False, 1.0, (0.0,) * 2, (1.0,) * 2)}, "both"),
     "odd-24-signed-saturating": Case(
         NetworkConfig(24, 1, 3, 2, 3, 5, 5, 5, pool_stages=(False, False, True, True),
-                      mlp_ratio=2.0), {"lanes": 32, "banks": 4, "attention_engines": 2},
+                      mlp_ratio=2.0), {"lanes": 32, "banks": 4, "attention_engines": 8},
         {"input_format": InputFormat(6, True, 1 / 16, (0.0,) * 3, (1.0,) * 3),
          "residual_width": 8, "branch_density": 0.75}, "idle", saturates=True),
     "heads-of-6-padded-to-8": Case(
