@@ -49,7 +49,7 @@ def test_coefficients_of_other_terms_are_refused(tmp_path):
     model = fit([made_up(hardware(16))])
     other = {"gather": {"lut": {"gone": 1.0}, "ff": {}}}
     AreaModel(other, model.samples).save(tmp_path / "area.json")
-    with pytest.raises(ValueError, match="gather has no term 'gone' any more$"):
+    with pytest.raises(ValueError, match=r"gather has no term .gone. any more$"):
         AreaModel.load(tmp_path / "area.json")
 
 
