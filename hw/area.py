@@ -105,8 +105,13 @@ class AreaModel:
         """ValueError, one sentence, if the file is not one of `save`, or of another engine."""
         try:
             values = json.loads(path.read_text())
-            return cls(values["coefficients"], tuple(map(Sample.from_dict, values["samples"])))
-        except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            model = cls(values["coefficients"], tuple(map(Sample.from_dict, values["samples"])))
+            terms = unit_terms(model.samples[0].hardware)
+            for unit, by_resource in model.coefficients.items():
+                for term in {*by_resource["lut"], *by_resource["ff"]} - {*terms.get(unit, ())}:
+                    raise ValueError(f"{unit or 'the top'} has no term {term!r} any more")
+            return model
+        except (OSError, KeyError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"area model must be a file of `python -m hw.area fit`, not "
                              f"{str(path)!r}: {error}") from None
 

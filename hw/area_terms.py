@@ -5,6 +5,7 @@
 accelerator; what is not listed here belongs to the unit above it.
 """
 
+from hw.block_ram import multiplexed, rams
 from hw.config import HardwareConfig
 from hw.current import ParamRow
 from hw.drain import Tag
@@ -35,13 +36,14 @@ def unit_terms(hardware: HardwareConfig) -> dict[str, dict[str, float]]:
     shifter = current + hardware.shift_left + 1
     counters = hardware.attention_engines * hardware.attention_lanes
     per_word = word // neurons
+    selected = {memory.name: multiplexed(memory) for memory in rams(hardware)}
     return {
         "": {"one": 1},
         "lanes.lane*": {"tree": lanes * (slots - 1) * weight, "slots": lanes * slots,
                         "accumulators": lanes * hardware.acc_width, "lanes": lanes,
                         "kept": lanes * hardware.acc_width * pairs},
         "lanes": {"one": 1, "pairs": pairs, "beside": beside, "row": lanes * weight * streamed,
-                  "addresses": slots * row * streamed},
+                  "addresses": slots * row * streamed, "deep": selected["weights"]},
         "dispatch.scan*": {"events": banks * slices * g.ports, "slices": banks * slices,
                            "rows": slots * row, "queues": banks * (slices + row), "banks": banks},
         "dispatch": {"one": 1, "rows": slots * row, "banks": banks, "beside": slots * beside},
@@ -64,7 +66,8 @@ def unit_terms(hardware: HardwareConfig) -> dict[str, dict[str, float]]:
                              hardware.plane_width)},
         "finish.residual": {"one": 1, "shifters": neurons * shifter * hardware.shift_width,
                             "sums": neurons * hardware.residual_width, "values": neurons * value,
-                            "parameters": neurons * hardware.param_width, "tag": tag},
+                            "parameters": neurons * hardware.param_width, "tag": tag,
+                            "deep": selected.get("residual stream", 0)},
         "finish.lif": {"one": 1, "states": neurons * hardware.state_width,
                        "slow": neurons * hardware.state_width * hardware.slow_tau,
                        "memory": lutram(max(2, beats) << pairs, neurons * hardware.state_width),
@@ -85,7 +88,8 @@ def unit_terms(hardware: HardwareConfig) -> dict[str, dict[str, float]]:
                             "line": line * (counters < line)},
         "attention": {"one": 1, "counters": counters, "line": line, "addresses": address,
                       "engines": hardware.attention_engines},
-        "memory": {"one": 1, "line": line, "addresses": 2 * LINE_WORDS * address,
+        "memory": {"one": 1, "deep": selected["spikes, half 0"] + selected["spikes, half 1"],
+                   "line": line, "addresses": 2 * LINE_WORDS * address,
                    "windows": (line + 2 * LINE_WORDS * address) * windows},
         "readout": {"one": 1, "logits": full,
                     "memory": lutram(max(2, hardware.logit_words * neurons), full)},

@@ -45,18 +45,31 @@ class Ram:
     block: bool = False
 
 
-def block_rams(memory: Ram) -> float:
-    """RAMB36 (a RAMB18 is half of one) that all memories of this kind take."""
-    cost, halves = min(
-        (cost * units, units * (1 if cost == _HALF else 2))
+def _best(memory: Ram) -> tuple[int, int]:
+    """RAMB18 of one memory (0: LUT RAM or logic), and how many of them lie behind each other."""
+    cost, halves, deep = min(
+        (cost * wide * deep, wide * deep * (1 if cost == _HALF else 2), deep)
         for cost, shapes in (_TWO_PORTS if memory.two_reads else _READ_AND_WRITE)
         for width, depth in shapes
-        for units in [ceil(memory.bits / width) * ceil(memory.depth / depth)])
+        for wide, deep in [(ceil(memory.bits / width), ceil(memory.depth / depth))])
     others = [_LUTRAM * ceil(memory.bits / width) * ceil(memory.depth / depth)
               for width, depth in _LUTRAM_SHAPES]
     if memory.rom:
         others.append(memory.bits * memory.depth / _ROM_BITS)
-    return 0.0 if min(others) < cost and not memory.block else memory.count * halves / 2
+    if min(others) < cost and not memory.block:
+        return 0, 1
+    return halves, deep
+
+
+def block_rams(memory: Ram) -> float:
+    """RAMB36 (a RAMB18 is half of one) that all memories of this kind take."""
+    return memory.count * _best(memory)[0] / 2
+
+
+def multiplexed(memory: Ram) -> int:
+    """Bits that LUTs select from block RAMs that lie behind each other, of all memories."""
+    reads = 2 if memory.two_reads else 1
+    return memory.count * reads * memory.bits * (_best(memory)[1] - 1)
 
 
 def rams(hardware: HardwareConfig) -> Iterator[Ram]:

@@ -45,6 +45,14 @@ def test_a_model_survives_its_file(tmp_path):
     assert again.samples == model.samples
 
 
+def test_coefficients_of_other_terms_are_refused(tmp_path):
+    model = fit([made_up(hardware(16))])
+    other = {"gather": {"lut": {"gone": 1.0}, "ff": {}}}
+    AreaModel(other, model.samples).save(tmp_path / "area.json")
+    with pytest.raises(ValueError, match=r"gather has no term .gone. any more$"):
+        AreaModel.load(tmp_path / "area.json")
+
+
 @pytest.mark.parametrize("content", [None, "{", "{}", json.dumps({"coefficients": {},
                                                                   "samples": [{}]})])
 def test_a_wrong_file_is_one_sentence(content, tmp_path, capsys):

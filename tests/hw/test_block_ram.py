@@ -3,7 +3,7 @@
 
 import pytest
 
-from hw.block_ram import Ram, block_ram, block_rams, rams
+from hw.block_ram import Ram, block_ram, block_rams, multiplexed, rams
 from hw.compiler import compile_model
 from hw.config import HardwareConfig
 from hw.memory_map import memories
@@ -51,6 +51,11 @@ def test_the_shapes_are_those_of_the_design(options):
 ])
 def test_block_rams(memory, expected):
     assert block_rams(memory) == expected
+
+
+def test_deep_memories_are_multiplexed():
+    assert multiplexed(Ram("shallow", 2, 1024, 36, two_reads=True)) == 0
+    assert multiplexed(Ram("deep", 2, 3000, 36, two_reads=True)) == 2 * 2 * 36 * 2
 
 
 def test_more_weights_take_more():
