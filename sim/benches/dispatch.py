@@ -4,7 +4,6 @@
 import random
 from collections import Counter
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import cocotb
@@ -74,7 +73,8 @@ async def events(dut: SimHandleBase) -> None:
         if len(closes) == len(expected) and cycle > closes[-1] + 20:
             break
     assert got == [*expected, Counter()]
-    assert min(b - a for a, b in pairwise(closes)) >= INTERVAL
+    # One finished group may wait, so that two follow each other at once.
+    assert min(b - a for a, b in zip(closes, closes[2:], strict=False)) >= INTERVAL
     if not setup["pause"]:
         # No slower than the busiest bank, the lines and the interval of each group together.
         work = sum(max(Counter(bank for bank, _ in group.elements()).values(), default=0) // ports

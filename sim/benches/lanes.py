@@ -67,13 +67,13 @@ async def sums(dut: SimHandleBase) -> None:
         controls = {"close": 1}
     payloads.append(pack(Events(hardware), {"rows": [0] * banks * ports, "close": 1}))
     bench = Bench(dut)
-    await bench.start()
+    await bench.start({"interval": 1})
     received = bench.watch("o")
     for payload in payloads:
         await bench.cycles()
         dut.i__payload.value = payload
     await bench.cycles()
     dut.i__payload.value = 0
-    await bench.cycles(8)
+    await bench.cycles(12)
     # The first close ends what stood in the accumulators before, which is nothing.
     assert [unpack(Sums(hardware), bits) for bits in received] == expected
