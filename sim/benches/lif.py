@@ -36,7 +36,7 @@ async def spikes(dut: SimHandleBase) -> None:
     hardware, tau = hardware_for(setup["lanes"], tau=setup["tau"]), setup["tau"]
     geometry, rng = hardware.geometry, random.Random(setup["lanes"])
     shape, fired = NeuronBeat(hardware), FireBeat(hardware)
-    limit = (1 << min(hardware.state_width, hardware.current_width) - 4) - 1
+    limit = (1 << min(hardware.state_width, hardware.current_width, hardware.param_width) - 4) - 1
     step = 1 if tau == 2.0 else 2
     payloads, expected = [], []
     for round_number in range(30):

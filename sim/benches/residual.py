@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import cocotb
+from amaranth import Module
+from amaranth.lib import wiring
 from cocotb.handle import SimHandleBase
 
+from hw.config import HardwareConfig
 from hw.current import CurrentBeat
 from hw.isa import Emit
 from hw.residual import NeuronBeat, Residual
@@ -15,8 +18,28 @@ from sim.benches.models import hardware_for, instruction_bits
 from sim.streams import Bench, pack, parameters, unpack
 
 
-def unit(setup: Mapping[str, Any]) -> Residual:
-    return Residual(hardware_for(setup["lanes"]))
+class Early(wiring.Component):
+    """Residual behind a register, so that it has a beat's address one cycle before the beat."""
+
+    def __init__(self, hardware: HardwareConfig) -> None:
+        self._residual = Residual(hardware)
+        ports = dict(self._residual.signature.members)
+        del ports["address"]
+        super().__init__(ports)
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.residual = residual = self._residual
+        m.d.sync += [residual.i.payload.eq(self.i.payload), residual.i.valid.eq(self.i.valid)]
+        m.d.comb += [residual.address.eq(self.i.payload.tag.residual),
+                     residual.instruction.eq(self.instruction), residual.clear.eq(self.clear),
+                     self.o.payload.eq(residual.o.payload), self.o.valid.eq(residual.o.valid),
+                     self.saturations.eq(residual.saturations)]
+        return m
+
+
+def unit(setup: Mapping[str, Any]) -> Early:
+    return Early(hardware_for(setup["lanes"]))
 
 
 def requantize(y: int, shift: int) -> int:
@@ -57,7 +80,7 @@ async def stream(dut: SimHandleBase) -> None:
             payloads.append(pack(shape, {"values": values, "params": params,
                                          "tag": {"residual": beat, "emit": 1}}))
         await bench.drive("i", payloads, setup["pause"])
-        await bench.cycles(5)
+        await bench.cycles(6)
     results = [unpack(NeuronBeat(hardware), bits) for bits in received]
     assert [result["values"] for result in results] == expected
     assert all(result["thresholds"] == list(range(neurons)) for result in results)
