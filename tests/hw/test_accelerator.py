@@ -56,7 +56,7 @@ CASES = {
     "spiking-head": Case(
         NetworkConfig(16, 1, 1, 4, 1, 4, 4, 20, pool_stages=LAST_POOL,
                       classifier=Classifier.SN_AVGPOOL_FC),
-        {"lanes": 16, "banks": 1, "neurons": 2}),
+        {"lanes": 16, "banks": 1, "neurons": 2}, beside=1),
     "head-larger-than-a-word": Case(
         NetworkConfig(16, 1, 1, 2, 1, 3, 3, 4, pool_stages=NO_POOL, mlp_ratio=2.0),
         {"lanes": 8, "banks": 8}, {"branch_density": 0.4}),
@@ -65,7 +65,8 @@ CASES = {
         {"lanes": 24, "banks": 4, "neurons": 8}, {"bits": 4}, few_tokens=True),
     "16-banks-6bit": Case(
         NetworkConfig(40, 1, 5, 2, 1, 3, 4, 4, pool_stages=LAST_POOL, mlp_ratio=2.0),
-        {"lanes": 32, "banks": 16, "attention_engines": 2}, {"bits": 6, "branch_density": 0.75}),
+        {"lanes": 32, "banks": 16, "attention_engines": 2}, {"bits": 6, "branch_density": 0.75},
+        beside=1),
     "fc-avgpool-one-token": Case(
         NetworkConfig(8, 1, 1, 2, 1, 2, 3, 2, pool_stages=EVERY_POOL, mlp_ratio=1.0,
                       classifier=Classifier.FC_AVGPOOL), {"lanes": 4, "banks": 2, "neurons": 2},
@@ -135,7 +136,7 @@ every_case = pytest.mark.parametrize("name", CASES)
 def prepared(name: str) -> tuple[FixedPointModel, list[np.ndarray], Program]:
     case = CASES[name]
     model, image = reference.random_model(case.network, shrink_all_but=case.scale_up, **case.model)
-    if case.pairs or case.beside:
+    if name.startswith(("pairs", "beside")):
         # Everything in common, or nothing.
         activity = Activity(1.0, 1.0) if case.pairs else Activity(1.0, 0.0)
         every = dict.fromkeys((layer.name for layer in case.network.layers()

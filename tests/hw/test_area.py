@@ -74,7 +74,7 @@ def test_the_shipped_model_is_close_to_synthesis(capsys):
             assert np.max(np.abs(model.errors(resource, held_out))) < 0.12
     for each in model.samples:
         counted = model.predict(each.hardware).ramb36
-        assert counted == pytest.approx(each.ramb36, rel=0.05), each.name
+        assert counted == pytest.approx(each.ramb36, rel=0.1), each.name
     assert area.main(["check", "--units"]) == 0
     assert "LUT * held out" in capsys.readouterr().out
 
