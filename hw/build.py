@@ -95,6 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     board = boards.get(arguments.board)
     if arguments.clock_mhz is not None:
         board = replace(board, core_mhz=arguments.clock_mhz)
+    if board.clocking is not None:   # refuses a clock before anything is written
+        board.clocking(board.oscillator_hz, board.clock_hz)
     out = arguments.out or Path("build") / arguments.board
     check_output(out)
     toolchain = choose_toolchain(board, arguments.toolchain) if arguments.bitstream else None
