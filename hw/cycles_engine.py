@@ -126,17 +126,42 @@ class EngineRun:
     waits: tuple[tuple[int, int], ...]
 
 
+class Way:
+    """The way of the lines of a layer: Gather's loops, the memory, the taps, Dispatch's slices.
+
+    walked: cycle in which the last line left the loops
+    """
+
+    def __init__(self, dispatch: Dispatcher, start: int) -> None:
+        self._dispatch = dispatch
+        self.walked = self._read = self._sent = self._entered = start
+
+    def row(self, row: np.ndarray, intervals: tuple[int, ...], first: int) -> int:
+        """Walk a row of the map, at the earliest from cycle `first` on; cycle as `walked`."""
+        dispatch, walked = self._dispatch, first - 1
+        read, sent, entered = self._read, self._sent, self._entered
+        for number, group in enumerate(row.tolist()):
+            for counts in group:
+                # Each stage takes a line when the one before it goes on.
+                walked = max(walked + 1, read)
+                read = max(walked + 1, sent)
+                sent = max(read + 1, entered)
+                entered = dispatch.line(sent + 1, counts)
+            dispatch.close(entered, intervals[number % len(intervals)])
+        self.walked, self._read, self._sent, self._entered = walked, read, sent, entered
+        return walked
+
+
 def run(hardware: HardwareConfig, walk: Walk, results: Results, memories: Memories,
         start: int) -> EngineRun:
     """A layer that starts in cycle `start`."""
     tiles, source, target = memories.tiles, memories.source, memories.target
     dispatch = Dispatcher(hardware, tiles.writes, start, memories.residual)
-    waits = []
-    walked = accepted = start   # of the line before: leaves Gather's loops, leaves Gather
+    waits, way = [], Way(dispatch, start)
     drained = start
     for tile, beats in enumerate(results.beats):
         dispatch.beats = beats
-        here = max(walked + 1, source.here() if source else 0)
+        here = max(way.walked + 1, source.here() if source else 0)
         ready = max(here, tiles.ready())
         if ready > here:
             waits.append((here, ready))
@@ -153,7 +178,7 @@ def run(hardware: HardwareConfig, walk: Walk, results: Results, memories: Memori
             if source and not bottom:
                 source.take(entered)
             # States Row and Position come before the first line.
-            walked, accepted = _row(dispatch, row, walk.intervals, max(entered + 2, accepted))
+            walked = way.row(row, walk.intervals, entered + 2)
             if target and (not results.pool or odd or bottom):
                 target.done(results.row_done(dispatch.drains, tile,
                                              results.pool and odd and not bottom))
@@ -161,18 +186,6 @@ def run(hardware: HardwareConfig, walk: Walk, results: Results, memories: Memori
         tiles.release(drained + 1)
     end = max(drained + results.flush + (POOL if results.fire else 0), memories.idle)
     return EngineRun(end, dispatch.events, _busy(dispatch, start, end), tuple(waits))
-
-
-def _row(dispatch: Dispatcher, row: np.ndarray, intervals: tuple[int, ...],
-         walk: int) -> tuple[int, int]:
-    """Walk a row of the map from cycle `walk` on; cycles of its last line, as in `run`."""
-    walked = accepted = walk
-    for number, group in enumerate(row.tolist()):
-        for counts in group:
-            walked, walk = walk, dispatch.line(walk + 1, counts)
-        accepted = walk
-        dispatch.close(accepted, intervals[number % len(intervals)])
-    return walked, accepted
 
 
 def _busy(dispatch: Dispatcher, start: int, end: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.gather import EventLine
+from hw.gather import EventLine, LineOrigin
 from hw.isa import INTERVAL_BITS, Instruction, bits_for
 from hw.layout import LINE_WORDS
 
@@ -214,7 +214,7 @@ class Dispatch(wiring.Component):
     groups belong to a pair of positions: the first forks, the second closes and the third
     resumes from the fork.
 
-    Throughput: `slots` events per cycle.  Latency from `i` to `o`: 5 cycles.
+    Throughput: `slots` events per cycle.  Latency from `i` to `o`: 6 cycles.
     Ports: `instruction`, `i` (lines of `Gather`), `o` (one `Events` each cycle; zero rows, count
     and close when there is nothing to do); with streamed weights `loading` (by bank: its second
     port writes in the next cycle); with a spilled residual stream `permit` (the finish
@@ -239,15 +239,13 @@ class Dispatch(wiring.Component):
         for e, scan in enumerate(scans):
             m.submodules[f"scan{e}"] = scan
 
-        # Lines in: the slice of each bank to its queue, where it is not empty.
-        in_tag, tag = Signal(TAG_BITS), Signal(TAG_BITS)
-        space = Signal()
-        m.d.comb += [
-            # One number stays free, so that equal numbers always mean the same group.
-            space.eq((in_tag + 1 - tag)[:TAG_BITS] != 0),
-            self.i.ready.eq(space & Cat(scan.i.ready for scan in scans).all()),
-        ]
+        # Lines in: the slices of all banks, and of which there is any spike, in a register.
         line, size = self.i.payload, self._hardware.geometry.slice_bits
+        cut = [Signal(scan.i.payload.shape()["bits"].shape, name=f"cut{e}")
+               for e, scan in enumerate(scans)]
+        some, full, enter = Signal(banks), Signal(), Signal()
+        origin = Signal(LineOrigin(self._hardware))
+        m.d.comb += self.i.ready.eq(~full | enter)
         turns = [Signal(range(banks), name=f"turn{n}") for n in range(LINE_WORDS)]
         slices = []   # by word and bank
         for n, (turn, word) in enumerate(zip(turns, line.words, strict=True)):
@@ -260,16 +258,28 @@ class Dispatch(wiring.Component):
                      for e in range(banks)]
             slices.append([Array(parts[(e - k) % banks] for k in range(banks))[turn]
                            for e in range(banks)])
+        with m.If(self.i.ready):
+            m.d.sync += [full.eq(self.i.valid),
+                         *(origin[name].eq(line[name]) for name, _ in origin.shape())]
+            for e in range(banks):
+                bits = Cat(slices[n][e] for n in range(LINE_WORDS))
+                m.d.sync += [cut[e].eq(bits), some[e].eq(bits.any())]
+
+        # Each slice that is not empty to the queue of its bank, numbered by its group.
+        in_tag, tag = Signal(TAG_BITS), Signal(TAG_BITS)
+        space = Signal()
+        m.d.comb += [
+            # One number stays free, so that equal numbers always mean the same group.
+            space.eq((in_tag + 1 - tag)[:TAG_BITS] != 0),
+            enter.eq(full & space & Cat(scan.i.ready for scan in scans).all()),
+        ]
         for e, scan in enumerate(scans):
             m.d.comb += [
-                scan.i.payload.bits.eq(Cat(slices[n][e] for n in range(LINE_WORDS))),
-                scan.i.payload.row.eq(self.i.payload.row),
-                scan.i.payload.first.eq(self.i.payload.first),
-                scan.word_stride.eq(ins.word_stride),
-                scan.i.payload.tag.eq(in_tag),
-                scan.i.valid.eq(self.i.valid & self.i.ready & (scan.i.payload.bits != 0)),
+                scan.i.payload.bits.eq(cut[e]), scan.i.payload.row.eq(origin.row),
+                scan.i.payload.first.eq(origin.first), scan.i.payload.tag.eq(in_tag),
+                scan.word_stride.eq(ins.word_stride), scan.i.valid.eq(enter & some[e]),
             ]
-        with m.If(self.i.valid & self.i.ready & self.i.payload.last):
+        with m.If(enter & origin.last):
             m.d.sync += in_tag.eq(in_tag + 1)
 
         # Close the group when gather has left it and no bank holds any of it.
@@ -296,8 +306,8 @@ class Dispatch(wiring.Component):
                          self.o.payload.resume.eq(ins.pairs & (third == 1))]
         if spills:
             marks = Signal(1 << TAG_BITS)   # by group number
-            with m.If(self.i.valid & self.i.ready & self.i.payload.last):
-                m.d.sync += marks.bit_select(in_tag, 1).eq(self.i.payload.last_tile)
+            with m.If(enter & origin.last):
+                m.d.sync += marks.bit_select(in_tag, 1).eq(origin.last_tile)
             m.d.comb += [self.last_tile.eq(marks.bit_select(tag, 1)), self.closed.eq(close)]
         now = (tag + complete)[:TAG_BITS]
         m.d.sync += tag.eq(now)

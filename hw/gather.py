@@ -11,21 +11,27 @@ from hw.layout import LINE_WORDS
 from hw.spike_memory import SpikeRead
 
 
-class EventLine(data.StructLayout):
-    """A line of spikes, and whether it ends its group.
+class LineOrigin(data.StructLayout):
+    """What is known of a line of spikes before it is read.
 
-    words:     spikes of each word, zero where the word is no in-bounds tap
     row:       weight row of the first channels of word `first`, in their banks
     first:     the word at `row`; the word after it is `word_stride` rows further, and so on around
     kernel_row: of 3x3 taps, 0 to 2
-    last_tile: the group is in the last tile of its layer
+    last:      the line ends its group; last_tile: which is in the last tile of its layer
     """
+
+    def __init__(self, hardware: HardwareConfig) -> None:
+        super().__init__({"row": unsigned(bits_for(hardware.weight_rows)), "first": 2,
+                          "kernel_row": 2, "last": 1, "last_tile": 1})
+
+
+class EventLine(data.StructLayout):
+    """A line of spikes: its words, zero where a word is no in-bounds tap, and its origin."""
 
     def __init__(self, hardware: HardwareConfig) -> None:
         super().__init__({
             "words": data.ArrayLayout(unsigned(hardware.geometry.spike_word), LINE_WORDS),
-            "row": unsigned(bits_for(hardware.weight_rows)), "first": 2, "kernel_row": 2,
-            "last": 1, "last_tile": 1})
+            **LineOrigin(hardware).members})
 
 
 class Gather(wiring.Component):
@@ -42,8 +48,8 @@ class Gather(wiring.Component):
     A row of the map is entered when it is in memory and its results have room, which matters for
     windowed maps only.
 
-    Throughput: one line per cycle, two idle cycles per row and one more per tile.  Latency 2
-    cycles.
+    Throughput: one line per cycle, two idle cycles per row and one more per tile.  Latency 3
+    cycles: loops, memory, taps.
     Ports: `instruction` (constant while busy), `start` (pulse), `memory`, `o`; with streamed
     weights `tile`, the first weight row of each tile once it is loaded; with maps in external
     memory `row_here`, `row_free` (levels: the next source row is on chip, the next target row has
@@ -109,18 +115,22 @@ class Gather(wiring.Component):
         rows = Array([above, center, below, below])
         first_row = (tile_row + Mux(ky_first == 0, 0, ins.row_tap_stride))[:len(row)]
 
-        walking, held, advance = Signal(), Signal(), Signal()
-        m.d.comb += advance.eq(~held | self.o.ready)
+        # A line is read (walking), held by the memory, and sent when its taps are cut out.
+        walking, held, advance, move = Signal(), Signal(), Signal(), Signal()
+        origin = Signal(LineOrigin(self._hardware))
+        m.d.comb += [move.eq(~self.o.valid | self.o.ready), advance.eq(~held | move)]
         self._read(m, ins, x, line_end, here, walking & advance)
         spikes, plane_q = self._words(m, ins, advance, plane, pairs, two, third, x, x_last,
                                       block_last)
-        m.d.comb += [self.o.valid.eq(held), self.o.payload.words.eq(spikes)]
         with m.If(advance):
-            m.d.sync += [held.eq(walking), self.o.payload.row.eq(row), plane_q.eq(plane),
+            m.d.sync += [held.eq(walking), origin.row.eq(row), plane_q.eq(plane),
                          # Bank x - 1 holds the first tap; a position's first word is in bank 0.
-                         self.o.payload.first.eq(Mux(kernel3, x[:2] - 1, 0)),
-                         self.o.payload.kernel_row.eq(ky), self.o.payload.last.eq(group_last),
-                         self.o.payload.last_tile.eq(tile_last)]
+                         origin.first.eq(Mux(kernel3, x[:2] - 1, 0)),
+                         origin.kernel_row.eq(ky), origin.last.eq(group_last),
+                         origin.last_tile.eq(tile_last)]
+        with m.If(move):
+            m.d.sync += [self.o.valid.eq(held), self.o.payload.words.eq(spikes),
+                         *(self.o.payload[name].eq(origin[name]) for name, _ in origin.shape())]
 
         def begin_group(at):
             """Go to the first line of the group at `at`, a place within a row."""

@@ -215,7 +215,7 @@ def test_dense_lines_take_an_event_for_each_port_and_cycle(banks, spike_word, po
     cycles = result.events[-1] - result.events[0] + 1
     assert len(result.events) == 11 * LINE * spike_word
     assert cycles == 11 * LINE * spike_word // (banks * ports)
-    assert result.events[0] - result.lines[0] == 5
+    assert result.events[0] - result.lines[0] == 6
 
 
 def test_slices_of_three_events_share_a_cycle_with_the_next():

@@ -225,8 +225,8 @@ def test_a_line_per_cycle_and_two_idle_cycles_per_row_and_one_per_tile(walk):
     bench.run(extra=walk.lines() + 2 * rows + walk.tiles + 20)
     assert len(lines) == walk.lines()
     assert lines[-1][0] - lines[0][0] + 1 == len(lines) + 2 * (rows - 1) + walk.tiles - 1
-    # Tile, row, position, then the read.
-    assert lines[0][0] - started[0][0] == 5
+    # Tile, row, position, then the read and the taps.
+    assert lines[0][0] - started[0][0] == 6
 
 
 def test_runs_again():
