@@ -7,9 +7,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.dispatch import find_first
 from hw.isa import TALLY_BITS, Instruction
 from hw.layout import LINE_WORDS
+from hw.scan import find_first
 from hw.spike_memory import SpikeRead, SpikeWrite, group_words, line_address
 
 # Any sum of 8 or more fires and resets whatever the state (tau 2; 6 would do for tau 1.5), so

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """When Dispatch accepts lines, issues events and closes groups: its timing without its data.
 
-Cycles are absolute.  A line is accepted, its slices wait in the queues of their banks, a slice is
-popped, its events are found and wait in turn, three cycles' worth of them at most, until their
-group is open; a group opens in the cycle in which the one before it closes.
+Cycles are absolute.  A line is accepted, its slices wait in the queues of their banks, a slice
+leaves the queue to be the next one, is popped when it has its turn, its events are found and wait
+in turn, three cycles' worth of them at most, until their group is open; a group opens in the cycle
+in which the one before it closes.
 """
 
 from collections import deque
 from typing import Protocol
 
 from hw.config import HardwareConfig
-from hw.dispatch import TAG_BITS
 from hw.lanes import tree_levels
+from hw.scan import TAG_BITS
 
 # From a group's close in Dispatch to its turn in LaneArray, besides the adder tree: one register in
 # Dispatch, two around the tree.
@@ -58,6 +59,7 @@ class Dispatcher:
         # is popped; whether that is a single event, so that one of the next slice can be found
         # with it; cycles in which the last events issued, AHEAD of them.
         self._free, self._single = [start] * banks, [False] * banks
+        self._popped = [start] * banks   # cycle in which the last slice was popped
         self._issued = [[start - AHEAD + n for n in range(AHEAD)] for _ in range(banks)]
         # Cycles from which the queue takes a slice more, of its last `depth` slices.
         self._room: list[deque[int]] = [deque([0] * self._depth, self._depth)
@@ -83,13 +85,16 @@ class Dispatcher:
             if not count:
                 continue
             self.events += count
+            # The queue shows a slice one cycle after it came.
+            leaves = max(cycle + 1, self._popped[bank])
             pop = free[bank]
-            if pop <= cycle:
-                pop = cycle + 1   # the queue shows a slice one cycle after it came
+            if pop <= leaves:
+                pop = leaves + 1
             elif single[bank]:
                 count -= 1
                 self._join(bank)
-            self._room[bank].append(pop + 1)
+            self._room[bank].append(leaves + 1)
+            self._popped[bank] = pop
             if count:
                 self._take(bank, pop, count)
             else:

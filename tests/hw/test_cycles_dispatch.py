@@ -8,31 +8,31 @@ import pytest
 
 from hw.config import HardwareConfig
 from hw.cycles_dispatch import Dispatcher
-from hw.dispatch import TAG_BITS
+from hw.scan import TAG_BITS
 from sim.benches.models import hardware_for
 
 AHEAD = (1 << TAG_BITS) - 1
 
 
 class Bank:
-    """The registers of a Scan: [group, events] of the slice at hand and in the queue, [group,
-    events] that issue together where they were found, in front and at the back."""
+    """The registers of a Scan: [group, events] of the slice at hand, the next one and those in the
+    queue, [group, events] that issue together where they were found, in front and at the back."""
 
     def __init__(self):
-        self.queue, self.current = [], None
+        self.queue, self.next, self.current = [], None, None
         self.found = self.front = self.back = None
 
     def oldest(self):
         """Group of the oldest event, None if there is none."""
-        for each in (self.front, self.found, self.current, *self.queue[:1]):
+        for each in (self.front, self.found, self.current, self.next, *self.queue[:1]):
             if each is not None:
                 return each[0]
         return None
 
     def cycle(self, now, ports, blocked):
         """One cycle in which group `now` is at work; how many events issue."""
-        queue, current, found, front, back = (list(self.queue), self.current, self.found,
-                                              self.front, self.back)
+        following, current, found, front, back = (self.next, self.current, self.found,
+                                                  self.front, self.back)
         issued = taken = 0
         if front is not None and front[0] == now:
             issued, taken = front[1], True
@@ -50,16 +50,16 @@ class Bank:
         ahead = 0
         if go:
             events = min(ports, current[1])
-            if ports == 2 and events == 1 and queue and queue[0][0] == current[0]:
+            if ports == 2 and events == 1 and following and following[0] == current[0]:
                 ahead = 1
             self.found = [current[0], events + ahead]
             self.current = [current[0], current[1] - events]
         if current is None or (go and self.current[1] == 0):
-            self.current = None
-            if queue:
-                self.queue.pop(0)
-                if queue[0][1] > ahead:
-                    self.current = [queue[0][0], queue[0][1] - ahead]
+            self.current = self.next = None
+            if following and following[1] > ahead:
+                self.current = [following[0], following[1] - ahead]
+        if self.next is None and self.queue:
+            self.next = self.queue.pop(0)
         return issued
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from hw.dispatch import TAG_BITS, Dispatch, find_first
+from hw.dispatch import Dispatch
+from hw.scan import TAG_BITS
 from sim.benches.maps import LINE
 from tests.hw.harness import Bench, every_idle, plain, small_hardware
 
@@ -215,7 +216,7 @@ def test_dense_lines_take_an_event_for_each_port_and_cycle(banks, spike_word, po
     cycles = result.events[-1] - result.events[0] + 1
     assert len(result.events) == 11 * LINE * spike_word
     assert cycles == 11 * LINE * spike_word // (banks * ports)
-    assert result.events[0] - result.lines[0] == 6
+    assert result.events[0] - result.lines[0] == 7
 
 
 def test_slices_of_three_events_share_a_cycle_with_the_next():
@@ -318,21 +319,3 @@ def test_the_tile_of_each_group_is_known():
     record_events(bench, dut, len(groups))
     bench.run()
     assert [mark for _, mark in taken] == marks
-
-
-@pytest.mark.parametrize("width", [1, 2, 3, 5, 8])
-def test_find_first(width):
-    from amaranth import Module, Signal
-    from amaranth.sim import Simulator
-    bits, index, got = Signal(width), Signal(4), {}
-    m = Module()
-    m.d.comb += index.eq(find_first(bits))
-    sim = Simulator(m)
-
-    async def drive(ctx):
-        for value in range(1, 1 << width):
-            ctx.set(bits, value)
-            got[value] = ctx.get(index)
-    sim.add_testbench(drive)
-    sim.run()
-    assert got == {value: (value & -value).bit_length() - 1 for value in range(1, 1 << width)}
