@@ -262,8 +262,8 @@ class Attention(wiring.Component):
     (a power of two) share it, `head_mask` keeps a row's additions inside its head.  Groups run one
     after another: clear KV, all keys, all queries.
 
-    Throughput: an entry takes as many cycles as its engine with the most events (keys at least 2,
-    queries 1).  `acs` grows by head_dim for each event.
+    Throughput: an entry takes as many cycles as its engine with the most events, at least 2.
+    `acs` grows by head_dim for each event.
     Ports: `instruction`, `start` (pulse), `clear` (zero the counter), `read`, `write`, `done`
     (pulse), `acs`; `position`, `timestep`, `word` (first of the line) of what is being written, for
     traces.
@@ -299,6 +299,15 @@ class Attention(wiring.Component):
         masks = Cat(each.replicate(hardware.geometry.spike_word)
                     for each in (mine >> bank)[:words])
 
+        # One entry waits, so that the memory need not know when the one at work is done.
+        waiting, waits, take = Signal(Entry(hardware)), Signal(), Signal()
+        m.d.comb += fetch.o.ready.eq(~waits)
+        with m.If(fetch.o.valid & ~waits):
+            m.d.sync += [waiting.eq(fetch.o.payload), waits.eq(1),
+                         waiting.events.eq(fetch.o.payload.events & masks)]
+        with m.If(waits & take):
+            m.d.sync += waits.eq(0)
+
         # The entry at work gives one event a cycle to each engine.
         entry, present = Signal(Entry(hardware)), Signal()
         clear_kv, clear_row = Signal(), Signal(range(kvs[0].rows))
@@ -327,9 +336,8 @@ class Attention(wiring.Component):
         m.d.comb += finishing.eq(present & ~Cat(rests).any())
         with m.If(finishing):
             m.d.sync += present.eq(0)
-        with m.If(fetch.o.valid & fetch.o.ready):
-            m.d.sync += [entry.eq(fetch.o.payload), present.eq(1),
-                         entry.events.eq(fetch.o.payload.events & masks)]
+        with m.If(waits & take):
+            m.d.sync += [entry.eq(waiting), present.eq(1)]
 
         # Rows of KV are read (stage 1), their sums are complete (2), the spikes are written (3).
         stages = data.StructLayout({"valid": 1, "last": 1, "timestep": 4, "position": 16})
@@ -369,7 +377,7 @@ class Attention(wiring.Component):
                 m.next = "Keys"
             with m.State("Keys"):
                 # Only entries of the same timestep share rows.
-                m.d.comb += fetch.o.ready.eq(~present | (finishing & (ins.timesteps != 1)))
+                m.d.comb += take.eq(~present | (finishing & (ins.timesteps != 1)))
                 with m.If(finishing & entry.last):
                     m.next = "Settle"
             with m.State("Settle"), m.If(~Cat(kv.busy for kv in kvs).any()):
@@ -379,7 +387,7 @@ class Attention(wiring.Component):
                 m.d.comb += fetch.start.eq(1)
                 m.next = "Queries"
             with m.State("Queries"):
-                m.d.comb += fetch.o.ready.eq(~present | finishing)
+                m.d.comb += take.eq(~present | finishing)
                 with m.If(s3.valid & s3.last):
                     m.d.sync += bank.eq(bank + words)
                     m.next = "Clear"

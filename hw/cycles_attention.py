@@ -10,9 +10,11 @@ from hw.cycles_lines import check_shape, stored
 from hw.layout import LayerPlan
 
 # Cycles of a group of channels beside Clear and its entries, by the states of `Attention` and
-# `AttentionFetch`: Start-Keys, Events, Values; Settle, Start-Queries, Events; three stages, and the
-# step to each last entry and from it.
-AROUND = 11
+# `AttentionFetch`: Start-Keys, Events, Values; Settle, Start-Queries, Events; three stages, the
+# step to each first entry that waits, and to each last entry and from it.
+AROUND = 13
+# From one entry to the next: it takes the place of the one that waits, which the memory fills.
+LEAST = 2
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,10 @@ def run(hardware: HardwareConfig, plan: LayerPlan, queries: np.ndarray,
     worst_k, worst_q = counts_k.max(2), counts_q.max(2)
     # The engines of the last key are still writing while the state is Settle.
     settle = int((worst_k[:, -1] > 0).sum())
-    # An entry is offered two cycles (keys) or one (queries) after the one before it was taken.
     # Of one timestep keys share rows of KV, and leave a cycle between them.
     between = np.maximum(worst_k[:, :-1], 1) + 1 if len(keys) == 1 else worst_k[:, :-1]
-    spent_k = np.maximum(between, 2).sum() + np.maximum(worst_k[:, -1], 1).sum()
-    spent_q = np.maximum(worst_q, 1).sum()
+    spent_k = np.maximum(between, LEAST).sum() + np.maximum(worst_k[:, -1], 1).sum()
+    spent_q = np.maximum(worst_q[:, :-1], LEAST).sum() + np.maximum(worst_q[:, -1], 1).sum()
     groups = len(worst_k)
     cycles = groups * (clear + AROUND) + int(spent_k + spent_q) + settle
     return AttentionRun(cycles, int(worst_k.sum() + worst_q.sum()),

@@ -208,11 +208,11 @@ def test_an_entry_takes_as_long_as_its_fullest_engine(engines):
         q[:, :events] = True
         cycles.append(cycles_of(q, 4, engines))
     groups = 4 // engines
-    # A query of one event needs one cycle, as one of none does; of four events four.
+    # A query of one event needs two cycles, as one of none does; of four events four.
     assert cycles[1] == cycles[0]
-    assert abs(cycles[2] - cycles[1] - 3 * 40 * groups) <= groups
-    # To clear, an entry of queries each cycle, of keys every second one.
-    assert cycles[0] <= groups * (4 + 3 * 40 + 12) + 5
+    assert abs(cycles[2] - cycles[1] - 2 * 40 * groups) <= 2 * groups
+    # To clear, an entry every second cycle.
+    assert cycles[0] <= groups * (4 + 4 * 40 + 14) + 5
 
 
 def test_groups_of_words_that_do_not_exist_take_no_time():

@@ -27,8 +27,8 @@ def test_without_spikes_every_entry_takes_its_least():
     ran = run(hardware, plan, silence, silence)
     clear = hardware.max_timesteps * hardware.attention_lanes
     groups = 32 // hardware.attention_lanes
-    # Keys take two cycles but for the last one, queries one.
-    assert ran.cycles == groups * (clear + AROUND + 2 * ENTRIES - 1 + ENTRIES)
+    # Two cycles, but for the last ones.
+    assert ran.cycles == groups * (clear + AROUND + 2 * (2 * ENTRIES - 1))
     assert (ran.busy, ran.events) == (0, 0)
 
 
@@ -40,7 +40,7 @@ def test_an_entry_takes_its_events_and_its_busiest_engine():
     silence = np.zeros(SHAPE, bool)
     base = run(*one, silence, silence).cycles
     assert run(*one, silence, spikes).cycles == base + (5 - 2)
-    assert run(*one, spikes, silence).cycles == base + (5 - 1) + (2 - 1)
+    assert run(*one, spikes, silence).cycles == base + (5 - 2) + (2 - 2)
     assert run(*one, spikes, spikes).busy == 2 * (5 + 2)
     both = run(*two, spikes, spikes)
     assert both.events == 2 * (5 + 2) and both.busy == 2 * 5
