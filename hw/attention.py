@@ -303,8 +303,7 @@ class Attention(wiring.Component):
         waiting, waits, take = Signal(Entry(hardware)), Signal(), Signal()
         m.d.comb += fetch.o.ready.eq(~waits)
         with m.If(fetch.o.valid & ~waits):
-            m.d.sync += [waiting.eq(fetch.o.payload), waits.eq(1),
-                         waiting.events.eq(fetch.o.payload.events & masks)]
+            m.d.sync += [waiting.eq(fetch.o.payload), waits.eq(1)]
         with m.If(waits & take):
             m.d.sync += waits.eq(0)
 
@@ -337,7 +336,8 @@ class Attention(wiring.Component):
         with m.If(finishing):
             m.d.sync += present.eq(0)
         with m.If(waits & take):
-            m.d.sync += [entry.eq(waiting), present.eq(1)]
+            m.d.sync += [entry.eq(waiting), present.eq(1),
+                         entry.events.eq(waiting.events & masks)]
 
         # Rows of KV are read (stage 1), their sums are complete (2), the spikes are written (3).
         stages = data.StructLayout({"valid": 1, "last": 1, "timestep": 4, "position": 16})

@@ -127,28 +127,30 @@ class EngineRun:
 
 
 class Way:
-    """The way of the lines of a layer: Gather's loops, the memory, the taps, Dispatch's slices.
+    """The way of a layer's lines: Gather's loops, memory, words and taps, Dispatch's slices.
 
     walked: cycle in which the last line left the loops
     """
 
     def __init__(self, dispatch: Dispatcher, start: int) -> None:
         self._dispatch = dispatch
-        self.walked = self._read = self._sent = self._entered = start
+        self.walked = self._read = self._kept = self._sent = self._entered = start
 
     def row(self, row: np.ndarray, intervals: tuple[int, ...], first: int) -> int:
         """Walk a row of the map, at the earliest from cycle `first` on; cycle as `walked`."""
         dispatch, walked = self._dispatch, first - 1
-        read, sent, entered = self._read, self._sent, self._entered
+        read, kept, sent, entered = self._read, self._kept, self._sent, self._entered
         for number, group in enumerate(row.tolist()):
             for counts in group:
                 # Each stage takes a line when the one before it goes on.
                 walked = max(walked + 1, read)
-                read = max(walked + 1, sent)
-                sent = max(read + 1, entered)
+                read = max(walked + 1, kept)
+                kept = max(read + 1, sent)
+                sent = max(kept + 1, entered)
                 entered = dispatch.line(sent + 1, counts)
             dispatch.close(entered, intervals[number % len(intervals)])
-        self.walked, self._read, self._sent, self._entered = walked, read, sent, entered
+        self.walked, self._read, self._kept = walked, read, kept
+        self._sent, self._entered = sent, entered
         return walked
 
 

@@ -25,6 +25,19 @@ class LineOrigin(data.StructLayout):
                           "kernel_row": 2, "last": 1, "last_tile": 1})
 
 
+class Taps(data.StructLayout):
+    """What of a line counts.
+
+    exist: words that are taps; own: those that are taps of the first of two positions
+    both, even, odd: of a pair the spikes of both positions, or of one alone
+    plane: of the samples' bits
+    """
+
+    def __init__(self, hardware: HardwareConfig) -> None:
+        super().__init__({"exist": LINE_WORDS, "own": LINE_WORDS, "both": 1, "even": 1, "odd": 1,
+                          "plane": bits_for(hardware.input_width - 1)})
+
+
 class EventLine(data.StructLayout):
     """A line of spikes: its words, zero where a word is no in-bounds tap, and its origin."""
 
@@ -48,8 +61,8 @@ class Gather(wiring.Component):
     A row of the map is entered when it is in memory and its results have room, which matters for
     windowed maps only.
 
-    Throughput: one line per cycle, two idle cycles per row and one more per tile.  Latency 3
-    cycles: loops, memory, taps.
+    Throughput: one line per cycle, two idle cycles per row and one more per tile.  Latency 4
+    cycles: loops, memory, its words in a register, taps.
     Ports: `instruction` (constant while busy), `start` (pulse), `memory`, `o`; with streamed
     weights `tile`, the first weight row of each tile once it is loaded; with maps in external
     memory `row_here`, `row_free` (levels: the next source row is on chip, the next target row has
@@ -115,22 +128,35 @@ class Gather(wiring.Component):
         rows = Array([above, center, below, below])
         first_row = (tile_row + Mux(ky_first == 0, 0, ins.row_tap_stride))[:len(row)]
 
-        # A line is read (walking), held by the memory, and sent when its taps are cut out.
-        walking, held, advance, move = Signal(), Signal(), Signal(), Signal()
-        origin = Signal(LineOrigin(self._hardware))
-        m.d.comb += [move.eq(~self.o.valid | self.o.ready), advance.eq(~held | move)]
+        # A line is read (walking), held by the memory, kept, and sent when its taps are cut out.
+        walking, held, kept = Signal(), Signal(), Signal()
+        advance, keep, send = Signal(), Signal(), Signal()
+        held_origin, kept_origin = Signal(LineOrigin(self._hardware)), Signal(
+            LineOrigin(self._hardware))
+        held_taps, kept_taps = Signal(Taps(self._hardware)), Signal(Taps(self._hardware))
+        words = Signal.like(self.memory.data)
+        m.d.comb += [send.eq(~self.o.valid | self.o.ready), keep.eq(~kept | send),
+                     advance.eq(~held | keep)]
         self._read(m, ins, x, line_end, here, walking & advance)
-        spikes, plane_q = self._words(m, ins, advance, plane, pairs, two, third, x, x_last,
-                                      block_last)
         with m.If(advance):
-            m.d.sync += [held.eq(walking), origin.row.eq(row), plane_q.eq(plane),
+            exist, own = self._taps(m, ins, two, x, x_last, block_last)
+            m.d.sync += [held.eq(walking), held_origin.row.eq(row),
                          # Bank x - 1 holds the first tap; a position's first word is in bank 0.
-                         origin.first.eq(Mux(kernel3, x[:2] - 1, 0)),
-                         origin.kernel_row.eq(ky), origin.last.eq(group_last),
-                         origin.last_tile.eq(tile_last)]
-        with m.If(move):
-            m.d.sync += [self.o.valid.eq(held), self.o.payload.words.eq(spikes),
-                         *(self.o.payload[name].eq(origin[name]) for name, _ in origin.shape())]
+                         held_origin.first.eq(Mux(kernel3, x[:2] - 1, 0)),
+                         held_origin.kernel_row.eq(ky), held_origin.last.eq(group_last),
+                         held_origin.last_tile.eq(tile_last),
+                         held_taps.exist.eq(exist), held_taps.own.eq(own),
+                         *(held_taps[name].eq(pairs & (third == n))
+                           for n, name in enumerate(("both", "even", "odd"))),
+                         held_taps.plane.eq(plane)]
+        with m.If(keep):
+            m.d.sync += [kept.eq(held), words.eq(self.memory.data), kept_origin.eq(held_origin),
+                         kept_taps.eq(held_taps)]
+        with m.If(send):
+            m.d.sync += [self.o.valid.eq(kept),
+                         self.o.payload.words.eq(self._cut(ins, words, kept_taps)),
+                         *(self.o.payload[name].eq(kept_origin[name])
+                           for name, _ in kept_origin.shape())]
 
         def begin_group(at):
             """Go to the first line of the group at `at`, a place within a row."""
@@ -231,38 +257,36 @@ class Gather(wiring.Component):
                       LINE_WORDS - 1: -Mux(before, ins.column_stride, 0)}.get(bank, 0)
             m.d.comb += self.memory.addresses[bank].eq(here + offset)
 
-    def _words(self, m, ins, advance, plane, pairs, two, third, x, x_last, block_last):
-        """The words read, without those that are no taps; and the plane that was read."""
-        valid, masks = Signal(LINE_WORDS), Signal(LINE_WORDS)
-        taps, own = Signal(LINE_WORDS), Signal(LINE_WORDS)
+    def _taps(self, m, ins, two, x, x_last, block_last):
+        """By bank: whether its word is a tap, and whether it is one of the first of two."""
+        exist, own = Signal(LINE_WORDS), Signal(LINE_WORDS)
         for bank in range(LINE_WORDS):
             tap = (bank + 1 - x[:2])[:2]   # 0 to 2: kx; 3: none, but the last tap of x + 1
             last = Mux(two, 3, 2)
             inside = ~(((tap == 3) & ~two) | ((tap == 0) & (x == 0)) | ((tap == last) & x_last))
-            exists = ~block_last | ins.last_mask[bank]
-            m.d.comb += [valid[bank].eq(Mux(ins.kernel3, inside, exists)),
-                         taps[bank].eq(Mux(ins.kernel3, tap != 3, bank < 2))]
-        plane_q = Signal.like(plane)
-        both, even, odd = Signal(), Signal(), Signal()
-        with m.If(advance):
-            m.d.sync += [masks.eq(valid), own.eq(taps), both.eq(pairs & (third == 0)),
-                         even.eq(pairs & (third == 1)), odd.eq(pairs & (third == 2))]
+            there = ~block_last | ins.last_mask[bank]
+            m.d.comb += [exist[bank].eq(Mux(ins.kernel3, inside, there)),
+                         own[bank].eq(Mux(ins.kernel3, tap != 3, bank < 2))]
+        return exist, own
+
+    def _cut(self, ins, line, taps):
+        """The words of a line, without those that are no taps; of samples one plane."""
         width, channels = self._hardware.input_width, self._hardware.in_channels
         words = []
         for bank in range(LINE_WORDS):
-            word = self.memory.data[bank]
+            word = line[bank]
             # Plane 0 is the most significant bit of each sample.
             bits = Cat(Array(word[c * width + b] for b in reversed(range(width)))[
-                plane_q[:max(1, (width - 1).bit_length())]] for c in range(channels))
-            words.append(Mux(ins.samples, bits, word) & masks[bank].replicate(len(word)))
+                taps.plane[:max(1, (width - 1).bit_length())]] for c in range(channels))
+            words.append(Mux(ins.samples, bits, word) & taps.exist[bank].replicate(len(word)))
         if self._hardware.pairs:
             # The word that has for x + 1 what this one has for x: the next column, or the other
             # position of a PAIR line.
             others = [Mux(ins.kernel3, words[(bank + 1) % LINE_WORDS],
                           words[(bank + 2) % LINE_WORDS]) for bank in range(LINE_WORDS)]
-            size = len(self.memory.data[0])
-            words = [Mux(both | even | odd,
-                         (word ^ odd.replicate(size)) & (other ^ even.replicate(size))
-                         & own[bank].replicate(size), word)
+            size = len(line[0])
+            words = [Mux(taps.both | taps.even | taps.odd,
+                         (word ^ taps.odd.replicate(size)) & (other ^ taps.even.replicate(size))
+                         & taps.own[bank].replicate(size), word)
                      for bank, (word, other) in enumerate(zip(words, others, strict=True))]
-        return Cat(*words), plane_q
+        return Cat(*words)

@@ -29,8 +29,8 @@ def test_a_layer_waits_for_its_tiles():
     walk = Walk((np.ones((3, 2, 2), np.uint16),), (4,))
     tiles = Tiles(2)
     ran = run(hardware, walk, Results([5, 3]), Memories(tiles), 10)
-    # Row, Position, Walk; read, taps, slices; in the queue, next, popped and found.
-    opened = 50 + 3 + 3 + 2 + FOUND
+    # Row, Position, Walk; read, words, taps, slices; in the queue, next, popped and found.
+    opened = 50 + 3 + 4 + 2 + FOUND
     assert len(tiles.released) == 2 and tiles.released[1] == ran.end - FLUSH + 1
     assert ran.events == 2 * 12
     first, second = ran.waits

@@ -225,8 +225,8 @@ def test_a_line_per_cycle_and_two_idle_cycles_per_row_and_one_per_tile(walk):
     bench.run(extra=walk.lines() + 2 * rows + walk.tiles + 20)
     assert len(lines) == walk.lines()
     assert lines[-1][0] - lines[0][0] + 1 == len(lines) + 2 * (rows - 1) + walk.tiles - 1
-    # Tile, row, position, then the read and the taps.
-    assert lines[0][0] - started[0][0] == 6
+    # Tile, row, position, then the read, its words, the taps.
+    assert lines[0][0] - started[0][0] == 7
 
 
 def test_runs_again():
@@ -346,6 +346,6 @@ def test_rows_wait_for_room_in_the_target(height, pool):
     # Windows begin with the first source row and with each odd one that another one follows.
     starts = [y for y in range(height) if not pool or y == 0 or (y % 2 and y < height - 1)]
     assert [free for free, _ in begun] == [True] * 2 * len(starts)
-    # Groups that are out when a row begins, but for the one on its way.
+    # Groups that are out when a row begins, but for the two on their way.
     groups = [(tile * height + y) * 3 for tile in range(2) for y in starts]
-    assert all(groups[i] - 1 <= out <= groups[i] for i, (_, out) in enumerate(begun))
+    assert all(groups[i] - 2 <= out <= groups[i] for i, (_, out) in enumerate(begun))
