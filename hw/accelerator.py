@@ -142,6 +142,7 @@ class Accelerator(wiring.Component):
             wiring.connect(m, fetch.program, sequencer.load)
             wiring.connect(m, fetch.params, finish.params)
             wiring.connect(m, fetch.weights, lanes.load)
+            m.d.comb += lanes.clearing.eq(fetch.clearing)
             m.d.comb += dispatch.loading.eq(lanes.loading if hardware.geometry.ports == 2 else 0)
             wiring.connect(m, fetch.tile, gather.tile)
             m.d.comb += [

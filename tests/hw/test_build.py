@@ -75,7 +75,7 @@ def test_build_writes_everything(run, workspace):
 
 def test_second_build_takes_the_synthesis_from_the_cache(run, monkeypatch):
     status, _, _ = run(*SMALL, "--model", "model", "--out", "out")
-    monkeypatch.setattr(report, "_run_yosys", None)
+    monkeypatch.setattr(report, "run_yosys", None)
     assert (status, run(*SMALL, "--model", "model", "--out", "out")[0]) == (0, 0)
 
 
@@ -194,7 +194,7 @@ def test_the_shipped_accelerator_has_no_multiplier(tmp_path):
     model = FixedPointModel.load(build.SHIPPED_MODEL)
     program = compile_model(model, HardwareConfig.for_model(model))
     (tmp_path / "top.v").write_text(accelerator_verilog(program))
-    report._run_yosys(tmp_path, "read_verilog top.v; hierarchy -check -top accelerator; proc; "
+    report.run_yosys(tmp_path, "read_verilog top.v; hierarchy -check -top accelerator; proc; "
                                 "tee -q -o rtl.json stat -json")
     statistics = json.loads((tmp_path / "rtl.json").read_text())
     assert report.multipliers(statistics) == 0
