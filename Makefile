@@ -9,6 +9,8 @@
 #                        environment variable FASHION_MNIST to a folder with its four .gz files
 #   make tools-xilinx    place and route for Xilinx 7 series: unpacks Debian unstable's packages of it
 #                    into ~/.cache/spikeloom (no root); MIRROR=URL where apt knows no Debian mirror
+#   make tools-asic  standard-cell libraries for hw.build --target asic, from Debian's or Ubuntu's
+#                    packages of them into ~/.cache/spikeloom (no root)
 #   make clean       remove build/; `make distclean` removes the environment too
 #
 # Needs Python 3.11 or newer with venv, a C++ compiler and make.
@@ -35,7 +37,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 python := $(VENV)/bin/python
 stamp  := $(VENV)/.spikeloom
 
-.PHONY: setup demo test test-slow lint fashion-mnist tools-xilinx clean distclean
+.PHONY: setup demo test test-slow lint fashion-mnist tools-xilinx tools-asic clean distclean
 .DELETE_ON_ERROR:
 
 setup: $(stamp)
@@ -83,6 +85,9 @@ fashion-mnist:
 
 tools-xilinx: $(stamp)
 	@$(python) -m hw.toolchains.provision $(if $(MIRROR),--mirror $(MIRROR))
+
+tools-asic: $(stamp)
+	@$(python) -m hw.toolchains.cells
 
 clean:
 	rm -rf build .pytest_cache .ruff_cache .hypothesis

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build an accelerator for a board: `python -m hw.build --board arty_a7`."""
+"""Build an accelerator: `python -m hw.build --board arty_a7`, or `--target asic`."""
 
 import argparse
 import json
@@ -14,6 +14,7 @@ from typing import Any
 
 from hw import toolchains
 from hw.accelerator import Accelerator
+from hw.asic import target
 from hw.choice import board_hardware
 from hw.compiler import Program, compile_model
 from hw.config import HardwareConfig
@@ -53,6 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
                     "what they use of its device (yosys); with --bitstream, place and route too.")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--board", metavar="NAME", help=", ".join(boards.NAMES))
+    what.add_argument("--target", choices=("asic",),
+                      help="silicon: SRAM macros, constraints, standard cells (docs/asic.md)")
     what.add_argument("--list-boards", action="store_true",
                       help="show all boards and whether their tools are found")
     parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, metavar="DIR",
@@ -69,6 +72,8 @@ def build_parser() -> argparse.ArgumentParser:
                         help="for --bitstream (default: the first of the board's that is found)")
     parser.add_argument("--clock-mhz", type=float, metavar="F",
                         help="of the design (default: that of --list-boards)")
+    parser.add_argument("--liberty", type=Path, metavar="FILE",
+                        help="for --target asic: standard cells (default: those of make tools-asic)")
     return parser
 
 
@@ -76,6 +81,8 @@ def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 if the design does not fit or a tool fails; 2 for bad input."""
     arguments = build_parser().parse_args(argv)
     try:
+        if arguments.target == "asic":
+            return target.run(arguments, CACHE)
         return run(arguments)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

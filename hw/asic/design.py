@@ -12,6 +12,8 @@ from hw.generate import accelerator_rtlil, share_modules, verilog_of
 TOP = "accelerator"
 # Values at power-up, which silicon has not; the reset gives every register the same value.
 _INIT = re.compile(r"^ *attribute \\init .*\n", re.M)
+_MODULE = re.compile(r"^module \\(\S+)\n(.*?)^end\n", re.M | re.S)
+_CELL = re.compile(r"^  cell \\(\S+) \\(\S+)$", re.M)
 
 
 @dataclass(frozen=True)
@@ -49,3 +51,19 @@ def asic_design(program: Program, trace: bool = False,
     platform = SramPlatform(least_bits)
     text = share_modules(accelerator_rtlil(program, trace, TOP, platform))
     return AsicDesign(_INIT.sub("", text), dict(sorted(platform.macros.items())))
+
+
+def instances(design: AsicDesign) -> dict[str, str]:
+    """Macros of a design: instance path such as "lanes.banks.bank0.macro" to the name of the size."""
+    names = {macro.name for macro in design.macros}
+    modules = {match[1]: _CELL.findall(match[2]) for match in _MODULE.finditer(design.rtlil)}
+    found: dict[str, str] = {}
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        for kind, cell in modules[module]:
+            if kind in names:
+                found[".".join((*path, cell))] = kind
+            elif kind in modules:
+                visit(kind, (*path, cell))
+    visit(TOP, ())
+    return dict(sorted(found.items()))
