@@ -36,6 +36,8 @@ class Design:
     public:      control lines for Verilator that make signals visible to cocotb
     cocotb:      linked with cocotb (else with Verilator's own main, which needs $finish)
     waves:       able to write a VCD file
+    random:      registers and memories without initial contents can begin with noise: run it with
+                 +verilator+rand+reset+2
     """
 
     sources: Mapping[str, str]
@@ -44,6 +46,7 @@ class Design:
     public: Sequence[str] = ()
     cocotb: bool = True
     waves: bool = False
+    random: bool = False
 
     def arguments(self) -> list[str]:
         """Verilator's arguments, apart from files."""
@@ -52,6 +55,8 @@ class Design:
         arguments += ["--vpi"] if self.cocotb else ["--main"]
         if self.waves:
             arguments += ["--trace-vcd"]
+        if self.random:   # the last one counts
+            arguments += ["--x-assign", "unique", "--x-initial", "unique"]
         return arguments
 
     def key(self, toolchain: Toolchain) -> str:
