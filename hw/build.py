@@ -73,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--clock-mhz", type=float, metavar="F",
                         help="of the design (default: that of --list-boards)")
     parser.add_argument("--liberty", type=Path, metavar="FILE",
-                        help="for --target asic: standard cells (default: those of make tools-asic)")
+                        help="for --target asic: cells (default: those of make tools-asic)")
     return parser
 
 

@@ -33,12 +33,12 @@ module block_ram #(
   end
 
   // Bits of an address that choose within a word of that width.
-  function automatic logic [A-1:0] within(input int width);
+  function automatic logic [A-1:0] low_bits(input int width);
     return A'(width < 9 ? width - 1 : width / 9 * 8 - 1);
   endfunction
 
   function automatic logic [71:0] fetch(input int width, input logic [A-1:0] address);
-    logic [A-1:0] first = address & ~within(width);
+    logic [A-1:0] first = address & ~low_bits(width);
     logic [71:0] word = '0;
     if (width == 0) return '0;
     if (width < 9) word[7:0] = memory[first[A-1:3]][7:0] >> first[2:0] & 8'((1 << width) - 1);
@@ -60,13 +60,13 @@ module block_ram #(
   wire b_writes = en_b && WRITE_B != 0 && write_b != 0;
   localparam int WIDTH_A = WRITE_A > READ_A ? WRITE_A : READ_A;
   localparam int WIDTH_B = WRITE_B > READ_B ? WRITE_B : READ_B;
-  wire [A-1:0] differ = (address_a ^ address_b) & ~(within(WIDTH_A) | within(WIDTH_B));
+  wire [A-1:0] differ = (address_a ^ address_b) & ~(low_bits(WIDTH_A) | low_bits(WIDTH_B));
 
   always @(posedge clk_a) begin
     if (a_writes) begin
       logic [A-1:0] first;
       logic [71:0] word;
-      first = address_a & ~within(WRITE_A);
+      first = address_a & ~low_bits(WRITE_A);
       word = merge(WRITE_A, fetch(WRITE_A, address_a), in_a, write_a);
       if (WRITE_A < 9)
         for (int n = 0; n < WRITE_A; n++) memory[first[A-1:3]][first[2:0] + 3'(n)] <= word[n];
@@ -88,7 +88,7 @@ module block_ram #(
     if (b_writes) begin
       logic [A-1:0] first;
       logic [71:0] word;
-      first = address_b & ~within(WRITE_B);
+      first = address_b & ~low_bits(WRITE_B);
       word = merge(WRITE_B, fetch(WRITE_B, address_b), in_b, write_b);
       if (WRITE_B < 9)
         for (int n = 0; n < WRITE_B; n++) memory[first[A-1:3]][first[2:0] + 3'(n)] <= word[n];

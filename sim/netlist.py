@@ -93,14 +93,14 @@ def differences(words: np.ndarray, rtl: np.ndarray, golden: np.ndarray) -> tuple
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sim.netlist",
-        description="Synthesize the accelerator of a model, simulate the netlist on held-out images "
-                    "and compare every output word with the RTL and with the golden model.")
+        description="Synthesize the accelerator of a model, simulate the netlist on held-out "
+                    "images and compare every output word with the RTL and with the golden model.")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--board", default="arty_a7", metavar="NAME",
                       help="a board of 7 series: the netlist of its build (%(default)s)")
     what.add_argument("--target", choices=("asic",), help="standard cells and SRAM macros")
     parser.add_argument("--liberty", type=Path, metavar="FILE",
-                        help="for --target asic: standard cells (default: those of make tools-asic)")
+                        help="for --target asic: cells (default: those of make tools-asic)")
     parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, metavar="DIR",
                         help="model directory of python -m quantize (the shipped digits network)")
     parser.add_argument("--lanes", type=positive, metavar="N", help="as of hw.build")

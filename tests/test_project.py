@@ -78,12 +78,13 @@ def test_functions_are_typed():
 def test_imports_go_one_way():
     """hw knows nobody, quantize knows hw, sim knows both, boards knows hw.
 
-    Only the commands hw.build and hw.explore look up boards by name, and hw.explore asks quantize
-    for the spikes of a network.
+    Only the commands hw.build, hw.explore and sim.netlist look up boards by name, and hw.explore
+    asks quantize for the spikes of a network.
     """
     allowed = {"hw": {"hw"}, "quantize": {"hw", "quantize"}, "sim": {"hw", "quantize", "sim"},
                "boards": {"hw", "boards"}}
-    commands = {"hw/build.py": {"boards"}, "hw/explore.py": {"boards", "quantize"}}
+    commands = {"hw/build.py": {"boards"}, "hw/explore.py": {"boards", "quantize"},
+                "sim/netlist.py": {"boards"}}
     wrong = []
     for path in modules():
         package = path.relative_to(ROOT).parts[0]

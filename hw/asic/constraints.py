@@ -8,7 +8,7 @@ from hw.asic.design import TOP
 
 # Shares of the period that the world outside takes of a path through a port.
 INPUT_SHARE, OUTPUT_SHARE = 0.2, 0.2
-# Jitter and skew before there is a clock tree, and the reach of the reset, as usual starting points.
+# Jitter, and skew before there is a clock tree.
 UNCERTAINTY_SHARE = 0.02
 CLOCK, RESET = "clk", "rst"
 

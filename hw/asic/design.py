@@ -54,7 +54,7 @@ def asic_design(program: Program, trace: bool = False,
 
 
 def instances(design: AsicDesign) -> dict[str, str]:
-    """Macros of a design: instance path such as "lanes.banks.bank0.macro" to the name of the size."""
+    """Macros of a design: path of the instance, such as "lanes.banks.bank0.macro", to its name."""
     names = {macro.name for macro in design.macros}
     modules = {match[1]: _CELL.findall(match[2]) for match in _MODULE.finditer(design.rtlil)}
     found: dict[str, str] = {}

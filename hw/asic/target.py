@@ -108,9 +108,9 @@ def report(program: Program, design: AsicDesign) -> str:
     """The hardware, its macros, and where they are."""
     geometry = program.hardware.geometry
     count = Counter(instances(design).values())
-    lines = [f"{program.model.network.name or 'network'} on silicon: {geometry.lanes} lanes x "
-             f"{geometry.banks} banks, {program.model.weight_bits}-bit weights, program and "
-             f"parameters streamed through a port of {program.hardware.port_bits} bits",
+    lines = [(f"{program.model.network.name or 'network'} on silicon: {geometry.lanes} lanes x "
+              f"{geometry.banks} banks, {program.model.weight_bits}-bit weights, program and "
+              f"parameters streamed through a port of {program.hardware.port_bits} bits"),
              f"{'macro':<24} {'ports':<6} {'words':>7} {'width':>6} {'count':>6} {'bits':>11}"]
     lines += [f"{macro.name:<24} {macro.ports:<6} {macro.depth:>7,} {macro.bits:>6,} "
               f"{count[macro.name]:>6} {count[macro.name] * macro.total:>11,}"
@@ -138,8 +138,8 @@ def area_report(modules: Mapping[str, Area], library: Library, liberty: Path,
     """Cells, area and gate equivalents by module."""
     total = modules[TOP]
     return "\n".join([
-        f"{liberty.stem}: {total.area:,.0f} units of area, {total.area / library.nand2:,.0f} gate "
-        f"equivalents of {library.nand2:g}, {total.flip_flops:,} flip-flops, SRAM not included",
+        (f"{liberty.stem}: {total.area:,.0f} units of area, {total.area / library.nand2:,.0f} gate "
+         f"equivalents of {library.nand2:g}, {total.flip_flops:,} flip-flops, SRAM not included"),
         area_table(modules, library.nand2),
         f"cells that multiply or divide: {multipliers(mapped.rtl)}",
         "registers that the reset does not reach: 0"])
