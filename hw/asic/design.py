@@ -10,8 +10,9 @@ from hw.compiler import Program
 from hw.generate import accelerator_rtlil, share_modules, verilog_of
 
 TOP = "accelerator"
-# Values at power-up, which silicon has not; the reset gives every register the same value.
-_INIT = re.compile(r"^ *attribute \\init .*\n", re.M)
+# Values at power-up, of registers (the reset gives them the same) and of memories (all zeros).
+_INIT = re.compile(
+    r"^ *attribute \\init .*\n|^  cell \$meminit_v2 .*\n(?:    .*\n)*  end\n", re.M)
 _MODULE = re.compile(r"^module \\(\S+)\n(.*?)^end\n", re.M | re.S)
 _CELL = re.compile(r"^  cell \\(\S+) \\(\S+)$", re.M)
 

@@ -33,7 +33,7 @@ _CELL = re.compile(r"\bcell\s*\(\s*\"?(\w+)\"?\s*\)")
 _AREA = re.compile(r"\barea\s*:\s*([\d.]+)\s*;")
 # By any name that libraries have for the smallest two-input NAND.
 _NAND2 = re.compile(r".*nand2_?x?_?(1|p?5)?(_\w+)?", re.I)
-_FLIP_FLOP = re.compile(r"^[^;{]*\bff\s*\(", re.M)
+_FLIP_FLOP = re.compile(r"\bff\s*\(")
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,11 @@ def test_weights_on_chip_are_refused():
 
 def test_nothing_has_initial_contents(design):
     assert r"attribute \init" not in design.rtlil
-    assert "$meminit" not in design.rtlil or not re.search(r"connect \\DATA \d+'[01]*1",
-                                                          design.rtlil)
+    assert "$meminit" not in design.rtlil
     verilog = design.verilog()
     assert "initial" not in verilog
-    assert not re.search(r"^ *reg\b[^;]*=", verilog, re.M)
+    # Of yosys' own registers, which wake up simulators, nothing is made.
+    assert not re.search(r"^ *reg (?!\\\$auto\$verilog_backend)[^;]*=", verilog, re.M)
 
 
 def test_macros_and_where_they_are(design):

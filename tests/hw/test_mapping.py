@@ -12,18 +12,24 @@ from hw.asic.macros import SramPlatform
 from hw.asic.mapping import Area, Library, area_table, areas, map_design
 from hw.report import SynthesisError
 
-CELL = """ cell ({name}) {{ area : {area};
-  {group}
-  {inputs} pin(Y) {{ direction : output; function : "{function}"; }} }}
-"""
-PIN = "pin({name}) {{ direction : input; {more} }}"
-LIBERTY = "library(mini) {\n" + "".join(
-    CELL.format(name=name, area=area, function=function, group=group, inputs="\n  ".join(
-        PIN.format(name=pin, more="clock : true;" if pin == "C" else "") for pin in pins))
-    for name, area, function, pins, group in [
-        ("INV", 2, "!A", "A", ""), ("NAND2X1", 3, "!(A B)", "AB", ""),
-        ("NAND2X4", 9, "!(A B)", "AB", ""),
-        ("DFF", 10.5, "IQ", "CD", 'ff (IQ, IQN) { clocked_on : "C"; next_state : "D"; }')]) + "}\n"
+_EDGES = ("cell_rise", "rise_transition", "cell_fall", "fall_transition")
+
+
+def _cell(name, area, function, pins, group=""):
+    """A cell in Liberty; `abc` wants delays."""
+    inputs = "".join(f"pin({pin}) {{ direction : input; capacitance : 1; }}\n" for pin in pins)
+    edges = " ".join(f'{edge}(scalar) {{ values("0.1"); }}' for edge in _EDGES)
+    timing = "" if group else "".join(
+        f'timing() {{ related_pin : "{pin}"; timing_sense : negative_unate; {edges} }}\n'
+        for pin in pins)
+    return (f"cell ({name}) {{ area : {area}; {group}\n{inputs}"
+            f'pin(Y) {{ direction : output; function : "{function}"; {timing} }} }}\n')
+
+
+LIBERTY = "library(mini) {\n" + "".join((
+    _cell("INV", 2, "!A", "A"), _cell("BUF", 3, "A", "A"), _cell("NAND2X1", 3, "!(A B)", "AB"),
+    _cell("NAND2X4", 9, "!(A B)", "AB"),
+    _cell("DFF", 10.5, "IQ", "CD", 'ff (IQ, IQN) { clocked_on : "C"; next_state : "D"; }'))) + "}\n"
 
 
 class Unit(wiring.Component):
@@ -65,7 +71,7 @@ def liberty(tmp_path):
 
 def test_library():
     library = Library.parse(LIBERTY)
-    assert library.areas == {"INV": 2, "NAND2X1": 3, "NAND2X4": 9, "DFF": 10.5}
+    assert library.areas == {"INV": 2, "BUF": 3, "NAND2X1": 3, "NAND2X4": 9, "DFF": 10.5}
     assert library.flip_flops == {"DFF"}
     assert library.nand2 == 3
 
