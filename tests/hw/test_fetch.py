@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hw.current import ParamRow
-from hw.fetch import Fetch
+from hw.fetch import CLEAR_CYCLES, Fetch
 from hw.tiles import PARAM_SLOTS, encode_stream, place_tiles
 from tests.hw.axi_memory import AxiMemory, Pauses
 from tests.hw.harness import Bench, plain, small_hardware
@@ -199,6 +199,27 @@ def test_a_beat_per_cycle(bits):
     assert cycles[-1] - cycles[0] <= len(cycles) + 3 * len(sizes)
 
 
+@every_shape
+def test_row_0_is_zero_before_anything_is_taken(shape):
+    """After reset, even if a pass starts at once and the memory answers at once."""
+    hardware = small_hardware(port_bits=64, weight_rows=10, program_words=8, **shape)
+    bench = Bench(dut := Fetch(hardware))
+    memory = AxiMemory(64, bytearray(image_of(hardware, 7, words=8, sizes=[3])[0]), Pauses())
+    memory.serve_reads(bench, dut.port)
+    bench.pulse(dut.start, 1)
+    written = bench.record(dut.weights.en & dut.clearing, dut.weights.select, dut.weights.address,
+                           dut.weights.data)
+    clearing = bench.record(dut.clearing)
+    taken = bench.record(dut.port.r.valid & dut.port.r.ready)
+    bench.wait(dut.program_ready)
+    bench.run(extra=20)
+    assert [values for _, *values in written] == [
+        [bank, 0, 0] for bank in range(hardware.geometry.banks)]
+    # Registers before and behind the memory: lanes must not see what was there.
+    assert clearing[-1][0] == written[-1][0] + CLEAR_CYCLES - 1
+    assert taken
+
+
 @every_width
 def test_what_is_no_image_stops_it(bits):
     hardware = small_hardware(port_bits=bits, weight_rows=10, program_words=8)
@@ -211,7 +232,7 @@ def test_what_is_no_image_stops_it(bits):
         bench.pulse(dut.start)
         bad = bench.record(dut.bad_image)
         other = bench.record(dut.program_ready | dut.tile.valid | dut.program.en
-                             | dut.params.en | dut.weights.en)
+                             | dut.params.en | (dut.weights.en & ~dut.clearing))
         bench.wait(dut.bad_image)
         bench.run(extra=100)
         assert len(bad) >= 100 and not other
