@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Unpacking of the standard cells, with apt-get and dpkg-deb replaced by scripts."""
 
-import os
 import sys
 
 import pytest
@@ -51,13 +50,13 @@ def test_unpacks_once(system, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("the libraries are there")
     log = (tmp_path / "log").read_text().splitlines()
     assert len(log) == 1 and log[0].endswith("download qflow-tech-osu018 qflow-tech-osu035")
-    assert os.listdir(tmp_path / "cache" / "spikeloom") == ["asic"]
+    assert [each.name for each in (tmp_path / "cache" / "spikeloom").iterdir()] == ["asic"]
 
 
 def test_a_failure_leaves_nothing(system, tmp_path, capsys):
     assert system(status=3) == 1
     assert "apt-get failed" in capsys.readouterr().err
-    assert os.listdir(tmp_path / "cache" / "spikeloom") == []
+    assert not list((tmp_path / "cache" / "spikeloom").iterdir())
 
 
 def test_says_what_is_missing(system, capsys):

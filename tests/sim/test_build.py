@@ -41,7 +41,8 @@ def test_everything_that_matters_is_in_the_key():
     designs = [DESIGN, replace(DESIGN, sources={"hello.sv": HELLO + "\n"}),
                replace(DESIGN, sources={"other.sv": HELLO}), replace(DESIGN, toplevel="other"),
                replace(DESIGN, parameters={"NUMBER": 8}), replace(DESIGN, cocotb=True),
-               replace(DESIGN, waves=True), replace(DESIGN, public=("public_flat",))]
+               replace(DESIGN, waves=True), replace(DESIGN, public=("public_flat",)),
+               replace(DESIGN, random=True)]
     keys = {design.key(toolchain) for design in designs}
     keys.add(DESIGN.key(replace(toolchain, versions=("verilator 6",))))
     assert len(keys) == len(designs) + 1
