@@ -33,6 +33,7 @@ from sim.run import DEFAULT_LATENCY, WATCHDOG_CYCLES, SimulationError
 from sim.toolchain import ToolError
 from sim.trace import read_outputs
 
+BOARD = "arty_a7"
 TESTBENCH = Path(__file__).with_name("netlist.sv")
 
 
@@ -96,8 +97,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="Synthesize the accelerator of a model, simulate the netlist on held-out "
                     "images and compare every output word with the RTL and with the golden model.")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--board", default="arty_a7", metavar="NAME",
-                      help="a board of 7 series: the netlist of its build (%(default)s)")
+    what.add_argument("--board", metavar="NAME",
+                      help=f"a board of 7 series: the netlist of its build ({BOARD})")
     what.add_argument("--target", choices=("asic",), help="standard cells and SRAM macros")
     parser.add_argument("--liberty", type=Path, metavar="FILE",
                         help="for --target asic: cells (default: those of make tools-asic)")
@@ -147,7 +148,7 @@ def _synthesized(arguments: argparse.Namespace) -> tuple[Program, Netlist]:
             raise ValueError(f"--target asic needs a standard-cell library: {HOW}")
         program = asic_program(arguments.model, arguments.lanes, arguments.banks)
         return program, asic_netlist(program, liberty)
-    board = boards.get(arguments.board)
+    board = boards.get(arguments.board or BOARD)
     if board.family is not XC7:
         raise ValueError("--board must be of 7 series, whose cells have models here, "
                          f"not {arguments.board!r}")
