@@ -1,142 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The host's end of the byte link: `python -m boards.host --port /dev/ttyUSB1`.
-
-Needs Linux or macOS: the serial port is opened through termios, without any further package.
-"""
+"""The host's program: `python -m boards.host --port /dev/ttyUSB1 infer IMAGE`."""
 
 import argparse
-import os
-import select
 import sys
-import termios
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
+from tqdm import tqdm
 
-from boards.top import BAUD, WORD_BYTES
-from hw.model import SHIPPED_MODEL, FixedPointModel, Samples, in_port_order
+from boards.driver import Answer, RemoteBoard, reply_seconds
+from boards.serial_port import LinkError, SerialPort
+from boards.top import BAUD
+from hw.identity import ANY_MODEL, Identity
+from hw.model import SHIPPED_MODEL, FixedPointModel, Samples
 from hw.network import NetworkConfig
 
-COUNTERS = 3  # ac, cycles, saturations
-COUNTER_BITS = 48  # more than any counter of the accelerator has
 MAX_TIMEOUT = 3600
-
-
-class LinkError(RuntimeError):
-    """The board does not answer, or what it answers cannot be right; one sentence."""
+IMAGE_SUFFIXES = (".npy", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm",
+                  ".ppm")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the board sends for one sample.
+class Inputs:
+    """What to infer: raw integers, a name and, where it is known, the label of each."""
 
-    logits:   int64 [classes]
-    counters: int64 [layers, 3]: ac, cycles and saturations in the order of `network.layers()`
+    values: Sequence[np.ndarray]
+    names: Sequence[str]
+    labels: Sequence[int | None]
+
+
+def image_files(paths: Sequence[Path]) -> list[Path]:
+    """The files, and of each folder those that are pictures or arrays, by name.
+
+    Raises ValueError for what is neither, and for a folder without any.
     """
-
-    logits: np.ndarray
-    counters: np.ndarray
-
-    @property
-    def predicted(self) -> int:
-        return int(np.argmax(self.logits))
-
-
-def encode(sample: np.ndarray, bits: int) -> bytes:
-    """A sample's raw integers [C, H, W] or [T, C, H, W] as the board takes them.
-
-    Order: `in_port_order`; each value in ceil(bits / 8) bytes, two's complement, lowest first.
-    """
-    raster = in_port_order(sample).astype("<i8")
-    return raster.reshape(-1, 1).view(np.uint8)[:, :-(-bits // 8)].tobytes()
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(each for each in path.iterdir()
+                           if each.suffix.lower() in IMAGE_SUFFIXES and each.is_file())
+            if not found:
+                raise ValueError(f"folder must hold pictures or .npy files, not {str(path)!r}")
+            files += found
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise ValueError(f"image must be a file or a folder, not {str(path)!r}")
+    return files
 
 
-def answer_size(network: NetworkConfig) -> int:
-    """Bytes of an answer."""
-    return WORD_BYTES * (network.num_classes + COUNTERS * len(network.layers()))
+def load_images(paths: Sequence[Path], model: FixedPointModel) -> Inputs:
+    """Pictures in the integers of the model's input; all are read before any is sent."""
+    from quantize.datasets import load_image  # only here: it brings the data sets along
+
+    files = image_files(paths)
+    return Inputs([model.input.quantize(load_image(path, model.network)) for path in files],
+                  [str(path) for path in files], [None] * len(files))
 
 
-def decode(data: bytes, network: NetworkConfig) -> Answer:
-    """The `answer_size` bytes of an answer; LinkError if its counters are none."""
-    words = np.frombuffer(data, "<i8").astype(np.int64)
-    counters = words[network.num_classes:].reshape(-1, COUNTERS)
-    if (counters >> COUNTER_BITS).any():
-        raise LinkError("the answer has impossible counters: the board is out of step, or built "
-                        "for another network; reset it")
-    return Answer(words[:network.num_classes], counters)
-
-
-class SerialPort:
-    """A serial device, 8N1, no flow control; a context manager.
-
-    Raises ValueError if the path is no serial device or the rate is not one of the system's.
-    """
-
-    def __init__(self, path: str, baud: int = BAUD) -> None:
-        speed = getattr(termios, f"B{baud}", None)
-        if speed is None or baud == 0:
-            known = sorted(int(name[1:]) for name in dir(termios) if name[:1] == "B"
-                           and name[1:].isdigit() and name != "B0")
-            raise ValueError(f"baud must be one of {', '.join(map(str, known))}, not {baud!r}")
-        try:
-            self._fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-        except OSError as error:
-            raise ValueError(f"port must be a serial device, not {path!r} "
-                             f"({error.strerror})") from None
-        try:
-            iflag = oflag = lflag = 0  # raw: bytes as they are
-            cflag = termios.CS8 | termios.CREAD | termios.CLOCAL
-            control = termios.tcgetattr(self._fd)[6]
-            control[termios.VMIN], control[termios.VTIME] = 0, 0
-            termios.tcsetattr(self._fd, termios.TCSANOW,
-                              [iflag, oflag, cflag, lflag, speed, speed, control])
-            termios.tcflush(self._fd, termios.TCIOFLUSH)
-        except termios.error as error:
-            os.close(self._fd)
-            raise ValueError(f"port must be a serial device, not {path!r} "
-                             f"({error.args[-1]})") from None
-
-    def __enter__(self) -> "SerialPort":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        os.close(self._fd)
-
-    def exchange(self, request: bytes, size: int, timeout: float) -> bytes:
-        """Send `request` and receive `size` bytes.
-
-        Raises LinkError after `timeout` seconds in which no byte went either way, or when the
-        device disappears.
-        """
-        sent, answer = 0, bytearray()
-        deadline = time.monotonic() + timeout
-        while sent < len(request) or len(answer) < size:
-            wanted = [self._fd] if sent < len(request) else []
-            readable, writable, _ = select.select([self._fd], wanted, [],
-                                                  max(0, deadline - time.monotonic()))
-            before = sent + len(answer)
-            try:
-                if readable:
-                    answer += os.read(self._fd, size - len(answer) or 1)
-                if writable:
-                    sent += os.write(self._fd, request[sent:])
-            except OSError as error:
-                raise LinkError(f"the serial port failed: {error.strerror}") from None
-            if len(answer) > size:  # seen only while the request is under way
-                raise LinkError(f"the answer must have {size} bytes, but more came; reset the "
-                                "board")
-            if sent + len(answer) > before:
-                deadline = time.monotonic() + timeout
-            elif time.monotonic() >= deadline:
-                raise LinkError(f"no byte went for {timeout:g} s: {sent} of {len(request)} bytes "
-                                f"sent, {len(answer)} of {size} received; reset the board")
-            elif readable:
-                time.sleep(0.01)  # end of file: the other end has hung up
-        return bytes(answer)
+def load_samples(directory: Path, count: int) -> Inputs:
+    """The first held-out samples of a model directory; ValueError if there are not as many."""
+    stored = Samples.load(directory)
+    if not 1 <= count <= len(stored.labels):
+        raise ValueError(f"samples must be 1 to {len(stored.labels)}, the number of samples "
+                         f"of the model directory, not {count!r}")
+    return Inputs(list(stored.inputs[:count]), [f"sample {n}" for n in range(count)],
+                  [int(label) for label in stored.labels[:count]])
 
 
 def table(network: NetworkConfig, counters: np.ndarray) -> str:
@@ -148,56 +79,117 @@ def table(network: NetworkConfig, counters: np.ndarray) -> str:
     return "\n".join(lines)
 
 
-def run(port: SerialPort, model: FixedPointModel, samples: Samples, timeout: float) -> None:
-    """Send every sample, print each answer as it comes, and the mean counters at the end."""
-    network, total, right = model.network, 0, 0
-    for number, (values, label) in enumerate(zip(samples.inputs, samples.labels)):
-        answer = decode(port.exchange(encode(values, model.input.bits), answer_size(network),
-                                      timeout), network)
-        right += answer.predicted == label
-        total = total + answer.counters
-        acs, cycles, _ = answer.counters.sum(0)
-        print(f"image {number}: predicted {answer.predicted}, true label {label}; "
-              f"{acs:,} AC in {cycles:,} cycles", flush=True)
-    count = len(samples.labels)
-    if count > 1:
-        print(f"{right} of {count} labels predicted; mean of an image:")
-    print(table(network, total / count))
+def answer_line(name: str, label: int | None, answer: Answer, model: FixedPointModel) -> str:
+    """Prediction, cost and logits of one inference."""
+    acs, cycles, _ = answer.counters.sum(0)
+    truth = "" if label is None else f", true label {label}"
+    logits = " ".join(f"{value:.3f}" for value in answer.logits * model.logit_scale)
+    return (f"{name}: predicted {answer.predicted}{truth}; {acs:,} AC in {cycles:,} cycles; "
+            f"logits {logits}")
+
+
+def infer(board: RemoteBoard, model: FixedPointModel, inputs: Inputs) -> list[Answer]:
+    """Send everything, print each answer as it comes, then the mean counters."""
+    answers = []
+    bar = tqdm(inputs.values, unit="image", leave=False, disable=None if len(inputs.values) > 1
+               else True)
+    for name, label, values in zip(inputs.names, inputs.labels, bar):
+        answer = board.infer(values)
+        answers.append(answer)
+        tqdm.write(answer_line(name, label, answer, model))
+    known = [(answer.predicted, label) for answer, label in zip(answers, inputs.labels)
+             if label is not None]
+    if len(known) > 1:
+        print(f"{sum(a == b for a, b in known)} of {len(known)} labels predicted")
+    if len(answers) > 1:
+        print("mean of an image:")
+    print(table(model.network, np.mean([answer.counters for answer in answers], axis=0)))
+    if board.retries:
+        print(f"{board.retries} requests were repeated: the line is not clean")
+    return answers
+
+
+def load(board: RemoteBoard, address: int, data: bytes) -> None:
+    """Write an image into the board's memory, under a progress bar."""
+    data += bytes(-len(data) % 8)
+    with tqdm(total=len(data), unit="B", unit_scale=True, leave=False, disable=None) as bar:
+        board.write(address, data, bar.update)
+    print(f"wrote {len(data):,} bytes at {address:#x}")
+
+
+def describe(identity: Identity) -> str:
+    """What a board says of itself, in lines."""
+    weights = ("any, written by the host" if identity.writable else
+               "any" if identity.model == ANY_MODEL else identity.model.hex())
+    return "\n".join((
+        f"model      {weights}", f"hardware   {identity.hardware.hex()}",
+        f"clock      {identity.clock_hz / 1e6:g} MHz",
+        f"input      {identity.samples:,} samples of {identity.input_bits} bits",
+        f"output     {identity.classes} classes, counters of {identity.layers} layers"))
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m boards.host",
-        description="Send held-out samples to a board and print what it predicts and counts.")
+        description="Let a board infer, and print what it predicts and counts.")
     parser.add_argument("--port", required=True, metavar="DEV",
                         help="serial device of the board, for example /dev/ttyUSB1")
+    parser.add_argument("--baud", type=int, default=BAUD, metavar="N",
+                        help=f"bits per second, as built ({BAUD})")
     parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, metavar="DIR",
                         help="model directory that the board was built from (the shipped digits "
                              "network)")
-    parser.add_argument("--samples", type=int, default=1, metavar="N",
-                        help="held-out samples to send (1)")
-    parser.add_argument("--baud", type=int, default=BAUD, metavar="N",
-                        help=f"bits per second, as built ({BAUD})")
     parser.add_argument("--timeout", type=float, default=10, metavar="SECONDS",
-                        help="give up after so long without a byte (10)")
+                        help="that an inference may take (10)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("identify", help="say what the board is; any board, whatever the model")
+    commands.add_parser("status", help="say what the board is doing")
+    image = commands.add_parser("infer", help="infer on pictures (.png, .jpg, ...) or .npy arrays")
+    image.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="files and folders")
+    samples = commands.add_parser("samples", help="infer on held-out samples of the model")
+    samples.add_argument("count", type=int, metavar="N")
+    write = commands.add_parser("load", help="write an image into the board's volatile memory")
+    write.add_argument("image", type=Path, metavar="FILE", help="images/weights.bin of a build")
+    write.add_argument("--address", type=lambda text: int(text, 0), default=0, metavar="BYTES",
+                       help="where it goes (0)")
     return parser
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """ValueError for bad input, before anything is sent where that can be seen."""
+    if not 0 < arguments.timeout <= MAX_TIMEOUT:
+        raise ValueError(f"--timeout must be positive and at most {MAX_TIMEOUT}, "
+                         f"not {arguments.timeout!r}")
+    model = inputs = data = None
+    if arguments.command in ("infer", "samples"):
+        model = FixedPointModel.load(arguments.model)
+        inputs = (load_images(arguments.paths, model) if arguments.command == "infer"
+                  else load_samples(arguments.model, arguments.count))
+    elif arguments.command == "load":
+        data = arguments.image.read_bytes()
+    with SerialPort(arguments.port, arguments.baud) as port:
+        board = RemoteBoard(port, model, arguments.timeout, reply_seconds(arguments.baud),
+                            reset=arguments.command != "status")
+        if inputs is not None:
+            infer(board, model, inputs)
+        elif data is not None:
+            load(board, arguments.address, data)
+        elif arguments.command == "identify":
+            print(describe(board.identity))
+        else:
+            status = board.status()
+            doing = ("inferring" if status.active else
+                     "has an answer" if status.complete else "idle")
+            print(f"{doing}; waits for {status.missing:,} bytes of samples; {status.bad_frames:,} "
+                  f"bad frames since reset; flags {status.flags:#04x}")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 if the board does not answer as it should; 2 for bad input."""
     arguments = build_parser().parse_args(argv)
     try:
-        if not 0 < arguments.timeout <= MAX_TIMEOUT:
-            raise ValueError(f"--timeout must be positive and at most {MAX_TIMEOUT}, "
-                             f"not {arguments.timeout!r}")
-        model, stored = FixedPointModel.load(arguments.model), Samples.load(arguments.model)
-        if not 1 <= arguments.samples <= len(stored.labels):
-            raise ValueError(f"--samples must be 1 to {len(stored.labels)}, the number of samples "
-                             f"of the model directory, not {arguments.samples!r}")
-        samples = Samples(stored.inputs[:arguments.samples], stored.labels[:arguments.samples])
-        with SerialPort(arguments.port, arguments.baud) as port:
-            run(port, model, samples, arguments.timeout)
-    except ValueError as error:
+        run(arguments)
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except LinkError as error:

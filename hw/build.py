@@ -19,6 +19,7 @@ from hw.choice import board_hardware
 from hw.compiler import Program, compile_model
 from hw.config import HardwareConfig
 from hw.generate import accelerator_verilog
+from hw.identity import Identity
 from hw.layout import DEFAULT_BANKS, DEFAULT_LANES
 from hw.model import (
     MANIFEST,
@@ -212,7 +213,7 @@ def write_sources(folder: Path, program: Program, board: Any) -> Path:
     for name, content in program.images().items():
         (images / name).write_bytes(content)
     core = Accelerator(hardware, program.memory)
-    plan = build_plan(board, core, hardware.input_width, name=TOP)
+    plan = build_plan(board, core, Identity.of(program, board.clock_hz), name=TOP)
     plan.extract(folder)
     return next(path for suffix in ("il", "v") if (path := folder / f"{TOP}.{suffix}").is_file())
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from amaranth.back import rtlil, verilog
+from amaranth.lib import wiring
 
 from hw.accelerator import Accelerator
 from hw.compiler import Program
@@ -25,7 +26,12 @@ def accelerator_verilog(program: Program, trace: bool = False, name: str = "acce
     `hw.activity.ActivityTrace`.  The lanes are instances of one module, and likewise all other
     units that are equal: tools read and map it once.
     """
-    return verilog_of(share_modules(accelerator_rtlil(program, trace, name)))
+    return component_verilog(Accelerator(program.hardware, program.memory, trace), name)
+
+
+def component_verilog(component: wiring.Component, name: str) -> str:
+    """The same of anything with an accelerator inside; its members are the ports."""
+    return verilog_of(share_modules(_rtlil(component, name)))
 
 
 def verilog_of(text: str) -> str:
@@ -39,10 +45,13 @@ def accelerator_rtlil(program: Program, trace: bool = False, name: str = "accele
 
     platform: what Amaranth asks for its memories, if not None
     """
+    return _rtlil(Accelerator(program.hardware, program.memory, trace), name, platform)
+
+
+def _rtlil(component: wiring.Component, name: str, platform: Any = None) -> str:
     contents: list[str] = []
     with _without_contents(contents):
-        text = rtlil.convert(Accelerator(program.hardware, program.memory, trace), name=name,
-                             platform=platform, emit_src=False)
+        text = rtlil.convert(component, name=name, platform=platform, emit_src=False)
     waiting = iter(contents)
     return _CONTENTS.sub(lambda cell: cell[1] + next(waiting), text)
 

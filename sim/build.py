@@ -38,6 +38,7 @@ class Design:
     waves:       able to write a VCD file
     random:      registers and memories without initial contents can begin with noise: run it with
                  +verilator+rand+reset+2
+    main:        C++ with a function main of its own, instead of Verilator's own; not with cocotb
     """
 
     sources: Mapping[str, str]
@@ -47,12 +48,14 @@ class Design:
     cocotb: bool = True
     waves: bool = False
     random: bool = False
+    main: str = ""
 
     def arguments(self) -> list[str]:
         """Verilator's arguments, apart from files."""
         arguments = [*FLAGS, "--top-module", self.toplevel]
         arguments += [f"-G{name}={value}" for name, value in sorted(self.parameters.items())]
-        arguments += ["--vpi"] if self.cocotb else ["--main"]
+        if not self.main:
+            arguments += ["--vpi"] if self.cocotb else ["--main"]
         if self.waves:
             arguments += ["--trace-vcd"]
         if self.random:   # the last one counts
@@ -62,6 +65,7 @@ class Design:
     def key(self, toolchain: Toolchain) -> str:
         """Hash of the sources, the arguments and the tools."""
         parts = [*self.arguments(), *self.public, *toolchain.versions, *MAKE_VARIABLES]
+        parts += [self.main] if self.main else []
         for name, text in sorted(self.sources.items()):
             parts += [name, text]
         return content_hash(parts)
@@ -135,7 +139,10 @@ def _compile(design: Design, directory: Path, toolchain: Toolchain, library: Pat
         (directory / "public.vlt").write_text("\n".join(("`verilator_config", *design.public, "")))
         files.append("public.vlt")
     arguments = [*design.arguments(), "-Mdir", "obj"]
-    if design.cocotb:
+    if design.main:
+        (directory / "main.cpp").write_text(design.main)
+        files.append("main.cpp")
+    elif design.cocotb:
         libraries, main = cocotb_libraries()
         arguments += ["-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"]
         files.append(str(main))

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host's end of the link: requests that are repeated until their reply comes, or an error.
+
+A request keeps its sequence number when it is repeated, and the board carries out none twice, so no
+inference is lost, repeated or mixed with another one silently.
+"""
+
+import os
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from boards.frames import (
+    ERROR,
+    FRAME_WORDS,
+    MAX_PAYLOAD,
+    OVERHEAD,
+    REPLY,
+    WORD_BYTES,
+    Command,
+    Error,
+    Frame,
+    Parser,
+    Status,
+)
+from boards.serial_port import LinkError
+from hw.identity import COUNTERS, Identity
+from hw.model import FixedPointModel, in_port_order
+
+# Until a reply's first byte; USB and the board together need some milliseconds.
+REPLY_SECONDS = 0.5
+ATTEMPTS = 10
+# Between questions whether an inference is done: at first, and at most.
+POLL_SECONDS = (0.001, 0.05)
+WRITE_BYTES = MAX_PAYLOAD - WORD_BYTES   # of a frame, besides the address
+
+_REASONS = {
+    Error.COMMAND: "the board knows no such request: it has no memory that the host writes, or "
+                   "speaks another protocol",
+    Error.SEQUENCE: "the board got requests of another program in between; open the port anew",
+    Error.LENGTH: "the board expects another number of samples or words: it is built for another "
+                  "network",
+    Error.STALLED: "the accelerator took no samples, or the memory no words: the weights may not "
+                   "be loaded",
+    Error.EMPTY: "the board has no answer: it was reset in between",
+    Error.BUSY: "the board is still busy with the inference before",
+}
+
+
+class Port(Protocol):
+    """What carries bytes: `boards.serial_port.SerialPort`."""
+
+    def write(self, data: bytes, timeout: float) -> None: ...
+
+    def read(self, timeout: float) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the board computes for one sample.
+
+    logits:   int64 [classes]
+    counters: int64 [layers, 3]: ac, cycles and saturations in the order of `network.layers()`
+    """
+
+    logits: np.ndarray
+    counters: np.ndarray
+
+    @property
+    def predicted(self) -> int:
+        return int(np.argmax(self.logits))
+
+
+class RefusedError(LinkError):
+    """The board understood a request and did not carry it out; `reason` says why."""
+
+    def __init__(self, reason: int) -> None:
+        super().__init__(_REASONS.get(reason, f"the board gives a reason that no board has: "
+                                              f"{reason}"))
+        self.reason = reason
+
+
+def reply_seconds(baud: int) -> float:
+    """Until a reply must be here: the longest request and reply are on the line, too."""
+    return REPLY_SECONDS + 2 * (MAX_PAYLOAD + OVERHEAD) * 10 / baud
+
+
+def encode(sample: np.ndarray, bits: int) -> bytes:
+    """A sample's raw integers [C, H, W] or [T, C, H, W] as the board takes them.
+
+    Order: `in_port_order`; each value in ceil(bits / 8) bytes, two's complement, lowest first.
+    """
+    raster = in_port_order(sample).astype("<i8")
+    return raster.reshape(-1, 1).view(np.uint8)[:, :-(-bits // 8)].tobytes()
+
+
+class RemoteBoard:
+    """A board at the other end of `port`.
+
+    model:    checked against the board; None: the board is believed
+    timeout:  seconds that an inference may take
+    reply:    seconds until a reply, after which the request is repeated; of `attempts`
+    identity: of the board
+    retries:  requests that were repeated so far
+
+    Opening asks who the board is and, if `reset`, resets it, so that nothing is left of an earlier host.  Raises
+    LinkError if nothing answers, ValueError if the board is not one for `model`.
+    """
+
+    def __init__(self, port: Port, model: FixedPointModel | None = None, timeout: float = 10,
+                 reply: float = REPLY_SECONDS, attempts: int = ATTEMPTS,
+                 reset: bool = True) -> None:
+        self._port, self._timeout, self._reply, self._attempts = port, timeout, reply, attempts
+        self._parser, self._sequence, self.retries = Parser(), os.urandom(1)[0], 0
+        try:
+            data = self._ask(Command.IDENTIFY)
+        except LinkError as error:
+            raise LinkError(f"no board answers: {error}; is it programmed, and is this its port "
+                            "and baud rate?") from None
+        self.identity = Identity.unpack(data)
+        if model is not None:
+            self.identity.check(model)
+        if reset:
+            self.reset()
+
+    def reset(self) -> None:
+        """Forget samples and answer; the accelerator starts anew."""
+        self._ask(Command.RESET)
+
+    def status(self) -> Status:
+        """What the board is doing."""
+        return Status.unpack(self._ask(Command.STATUS))
+
+    def infer(self, sample: np.ndarray) -> Answer:
+        """The answer for raw integers [C, H, W] or [T, C, H, W].
+
+        Raises LinkError, after which the next inference begins with a reset, and ValueError for a
+        sample of another size.
+        """
+        data = encode(sample, self.identity.input_bits)
+        expected = self.identity.samples * self.identity.sample_bytes
+        if len(data) != expected:
+            raise ValueError(f"a sample must have {self.identity.samples} values, "
+                             f"not {np.asarray(sample).size}")
+        try:
+            for start in range(0, len(data), MAX_PAYLOAD):
+                self._ask(Command.SAMPLES, data[start:start + MAX_PAYLOAD])
+            words = b"".join(self._read(first)
+                             for first in range(0, self.identity.words, FRAME_WORDS))
+        except LinkError:
+            self._abandon()
+            raise
+        values = np.frombuffer(words, "<i8").astype(np.int64)
+        classes = self.identity.classes
+        return Answer(values[:classes], values[classes:].reshape(-1, COUNTERS))
+
+    def write(self, address: int, data: bytes,
+              progress: Callable[[int], object] = lambda count: None) -> None:
+        """Write `data` into the weight memory; `progress` is told the bytes of each part.
+
+        Raises ValueError unless address and size are multiples of 8.
+        """
+        for name, value in (("address", address), ("size", len(data))):
+            if value % WORD_BYTES or not 0 <= value < 1 << 32:
+                raise ValueError(f"{name} must be a multiple of {WORD_BYTES} below 2**32, "
+                                 f"not {value!r}")
+        for start in range(0, len(data), WRITE_BYTES):
+            part = data[start:start + WRITE_BYTES]
+            self._ask(Command.WRITE, struct.pack("<I", address + start) + part)
+            progress(len(part))
+
+    def _read(self, first: int) -> bytes:
+        """Words from `first` on, when the inference is done."""
+        deadline, pause = time.monotonic() + self._timeout, POLL_SECONDS[0]
+        count = min(FRAME_WORDS, self.identity.words - first)
+        while True:
+            try:
+                data = self._ask(Command.READ, struct.pack("<H", first))
+            except RefusedError as refused:
+                if refused.reason != Error.BUSY:
+                    raise
+                if time.monotonic() >= deadline:
+                    raise LinkError("the inference must end within "
+                                    f"{self._timeout:g} s, which it does not") from None
+                time.sleep(pause)
+                pause = min(2 * pause, POLL_SECONDS[1])
+                continue
+            if len(data) != WORD_BYTES * count:
+                raise LinkError(f"the answer must have {count} words from word {first} on, "
+                                f"not {len(data)} bytes")
+            return data
+
+    def _abandon(self) -> None:
+        """Leave the board in a state from which the next inference can begin, if it answers."""
+        try:
+            self._sequence = os.urandom(1)[0]
+            self._ask(Command.IDENTIFY)
+            self.reset()
+        except LinkError:
+            pass   # the error that led here says more
+
+    def _ask(self, command: Command, payload: bytes = b"") -> bytes:
+        """The payload of the reply, after as many attempts as it takes."""
+        sequence = (self._sequence + 1) % 256
+        request = Frame(sequence, command, payload).encode()
+        for attempt in range(self._attempts):
+            self.retries += attempt > 0
+            self._port.write(request, self._timeout)
+            reply = self._await(sequence, command)
+            if reply is not None:
+                self._sequence = sequence
+                return reply.payload
+        raise LinkError(f"{command.name.lower()} got no reply in {self._attempts} attempts of "
+                        f"{self._reply:g} s")
+
+    def _await(self, sequence: int, command: Command) -> Frame | None:
+        """The reply, None if the request must be repeated; RefusedError if it was refused."""
+        deadline = time.monotonic() + self._reply
+        while True:
+            data = self._port.read(deadline - time.monotonic())
+            for frame in self._parser.feed(data, late=not data):
+                if frame.sequence == sequence and frame.command == command | REPLY:
+                    return frame
+                if frame.command == ERROR and len(frame.payload) == 1:
+                    reason = frame.payload[0]
+                    if reason == Error.FRAME:
+                        return None
+                    if frame.sequence == sequence:
+                        raise RefusedError(reason)
+            if data:
+                continue
+            if time.monotonic() >= deadline:
+                return None

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole board in simulation, and its real host beside it: `python -m sim.board`.
+
+The board's system (`boards.top.System`: UART, link, accelerator) runs in Verilator as a process of
+its own.  Its line ends in a pseudo terminal, which `boards.host` opens as it opens a serial port.
+What the board answers is compared with the golden integer model.
+"""
+
+import argparse
+import contextlib
+import os
+import pty
+import select
+import subprocess
+import sys
+import threading
+import time
+import tty
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+import boards
+from boards.driver import Answer, RemoteBoard
+from boards.host import infer, load_samples
+from boards.serial_port import LinkError, SerialPort
+from boards.top import BAUD, System
+from hw.accelerator import Accelerator
+from hw.build import CACHE as CHOICES
+from hw.choice import board_hardware
+from hw.compiler import Program, compile_model
+from hw.generate import component_verilog
+from hw.identity import Identity
+from hw.model import SHIPPED_MODEL, FixedPointModel
+from hw.options import positive
+from quantize.golden import GoldenModel, LayerResult
+from sim.build import CACHE, Design, build
+from sim.noise import Noise
+from sim.toolchain import ToolError
+
+MAIN = Path(__file__).with_name("board.cpp")
+# The least that a UART works with: simulated time is expensive.
+DIVISOR = 4
+# Cycles in which a frame must go on; the simulator makes some hundred thousand in a second.
+SILENCE = 40_000
+REPLY_SECONDS = 1.0
+SHOWN = 10
+
+
+class SimulatedBoard:
+    """A board's system in a process, with a pseudo terminal as its line; a context manager.
+
+    path:  of the terminal, for `SerialPort`
+    noise: what both directions of the line suffer
+    """
+
+    def __init__(self, program: Program, clock_hz: int = 0, noise: tuple[float, int] = (0, 0),
+                 cache: Path = CACHE) -> None:
+        identity = Identity.of(program, clock_hz)
+        system = System(Accelerator(program.hardware, program.memory), identity, DIVISOR, SILENCE)
+        design = Design(sources={"board.v": component_verilog(system, "board")}, toplevel="board",
+                        parameters={}, cocotb=False, main=MAIN.read_text())
+        self._simulator = build(design, cache)
+        rate, seed = noise
+        # Each direction is damaged on its own, so that a run can be repeated.
+        self.noises = (Noise(rate, 2 * seed), Noise(rate, 2 * seed + 1))
+        self.path = ""
+
+    def __enter__(self) -> "SimulatedBoard":
+        self._master, self._slave = pty.openpty()
+        tty.setraw(self._slave)
+        self.path = os.ttyname(self._slave)
+        self._process = subprocess.Popen([self._simulator, str(DIVISOR)], stdin=subprocess.PIPE,
+                                         stdout=subprocess.PIPE, bufsize=0)
+        self._stop, self._wake = os.pipe()
+        self._relay = threading.Thread(target=self._carry, daemon=True)
+        self._relay.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        os.close(self._wake)
+        self._relay.join()
+        self._process.stdin.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        for descriptor in (self._stop, self._master, self._slave):
+            os.close(descriptor)
+
+    def _carry(self) -> None:
+        """Bytes both ways, until the end of `_stop` or of the simulator."""
+        down, up = self._process.stdin.fileno(), self._process.stdout.fileno()
+        to_board, to_host = self.noises
+        while True:
+            ready, _, _ = select.select([self._master, up, self._stop], [], [])
+            if self._stop in ready:
+                return
+            with contextlib.suppress(BrokenPipeError):
+                if self._master in ready:
+                    _write(down, to_board.apply(os.read(self._master, 1 << 12)))
+                if up in ready:
+                    data = os.read(up, 1 << 12)
+                    if not data:
+                        return
+                    _write(self._master, to_host.apply(data))
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data):]
+
+
+def differences(answer: Answer, golden: list[LayerResult]) -> list[str]:
+    """What an answer has wrong, one sentence each: logits, AC and saturation counters."""
+    wrong = [f"logit of class {number} must be {expected}, not {got}"
+             for number, (expected, got) in enumerate(zip(golden[-1].logits, answer.logits,
+                                                          strict=True)) if expected != got]
+    for result, (acs, _, saturations) in zip(golden, answer.counters, strict=True):
+        for what, expected, got in (("AC", result.acs, acs),
+                                    ("saturation", result.saturations, saturations)):
+            if expected != got:
+                wrong.append(f"{what} counter of {result.name} must be {expected}, not {got}")
+    return wrong
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sim.board",
+        description="Simulate a board from its serial line on, let the real host infer on it, and "
+                    "compare with the golden model.")
+    parser.add_argument("model", nargs="?", type=Path, default=SHIPPED_MODEL, metavar="DIR",
+                        help="model directory (default: the shipped digits network)")
+    parser.add_argument("--board", default="arty_a7", metavar="NAME",
+                        help="whose hardware is simulated: " + ", ".join(boards.NAMES))
+    parser.add_argument("--samples", type=positive, default=10, metavar="N",
+                        help="held-out images (default: %(default)s)")
+    parser.add_argument("--noise", type=float, default=0, metavar="P",
+                        help="probability that a byte of the line is flipped, dropped, repeated, "
+                             "or comes with garbage (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise")
+    parser.add_argument("--serve", action="store_true",
+                        help="infer nothing: print the port for python -m boards.host, and run "
+                             "until interrupted")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status 0; 1 if results are missing or wrong; 2 for bad input."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        board = boards.get(arguments.board)
+        model = FixedPointModel.load(arguments.model)
+        inputs = load_samples(arguments.model, arguments.samples)
+        hardware, line = board_hardware(model, arguments.model, board, CHOICES)
+        print(line, flush=True)
+        start = time.perf_counter()
+        simulated = SimulatedBoard(compile_model(model, hardware), board.clock_hz,
+                                   (arguments.noise, arguments.seed))
+        print(f"simulator ready after {time.perf_counter() - start:.1f} s", flush=True)
+        with simulated:
+            if arguments.serve:
+                return serve(simulated)
+            return demonstrate(simulated, model, inputs)
+    except (ValueError, OSError, ToolError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def serve(simulated: SimulatedBoard) -> int:
+    """Wait for an interrupt."""
+    print(f"python -m boards.host --port {simulated.path} samples 1", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
+    return 0
+
+
+def demonstrate(simulated: SimulatedBoard, model: FixedPointModel, inputs: Any) -> int:
+    """Infer and compare; what the host reports as failed is counted as such."""
+    golden = GoldenModel(model).run(np.stack(inputs.values))
+    start = time.perf_counter()
+    try:
+        with SerialPort(simulated.path, BAUD) as port:
+            answers = infer(RemoteBoard(port, model, timeout=60, reply=REPLY_SECONDS), model, inputs)
+    except LinkError as error:
+        print(f"error: {error}", file=sys.stderr)
+        answers = []
+    print(f"{time.perf_counter() - start:.1f} s")
+    if any(noise.rate for noise in simulated.noises):
+        for name, noise in zip(("to the board", "to the host"), simulated.noises):
+            print(f"on the line {name}: {noise}")
+    wrong = [f"{name}: {sentence}" for name, answer, results in zip(inputs.names, answers, golden)
+             for sentence in differences(answer, results)]
+    print("\n".join(wrong[:SHOWN]), end="\n" if wrong else "")
+    print(f"{len(answers)} results, {len(wrong)} mismatches")
+    return 0 if len(answers) == len(golden) and not wrong else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
