@@ -19,6 +19,7 @@ from boards.frames import (
     FRAME_WORDS,
     MAX_PAYLOAD,
     OVERHEAD,
+    READ,
     REPLY,
     WORD_BYTES,
     Command,
@@ -33,7 +34,10 @@ from hw.model import FixedPointModel, in_port_order
 
 # Until a reply's first byte; USB and the board together need some milliseconds.
 REPLY_SECONDS = 0.5
+# Without a byte after which the rest of a reply is not waited for.
+QUIET_SECONDS = 0.1
 ATTEMPTS = 10
+LEAST_WORDS = 4   # of a frame of an answer: a shorter one hardly has better chances
 # Between questions whether an inference is done: at first, and at most.
 POLL_SECONDS = (0.001, 0.05)
 WRITE_BYTES = MAX_PAYLOAD - WORD_BYTES   # of a frame, besides the address
@@ -47,7 +51,7 @@ _REASONS = {
     Error.STALLED: "the accelerator took no samples, or the memory no words: the weights may not "
                    "be loaded",
     Error.EMPTY: "the board has no answer: it was reset in between",
-    Error.BUSY: "the board is still busy with the inference before",
+    Error.BUSY: "the inference does not end in time; a longer --timeout may help",
 }
 
 
@@ -149,8 +153,7 @@ class RemoteBoard:
         try:
             for start in range(0, len(data), MAX_PAYLOAD):
                 self._ask(Command.SAMPLES, data[start:start + MAX_PAYLOAD])
-            words = b"".join(self._read(first)
-                             for first in range(0, self.identity.words, FRAME_WORDS))
+            words = self._read(0, self.identity.words)
         except LinkError:
             self._abandon()
             raise
@@ -173,25 +176,37 @@ class RemoteBoard:
             self._ask(Command.WRITE, struct.pack("<I", address + start) + part)
             progress(len(part))
 
-    def _read(self, first: int) -> bytes:
-        """Words from `first` on, when the inference is done."""
+    def _read(self, first: int, count: int) -> bytes:
+        """Words of the answer, in shorter frames if long ones do not come through."""
+        if count > FRAME_WORDS:
+            return self._read(first, FRAME_WORDS) + self._read(first + FRAME_WORDS,
+                                                               count - FRAME_WORDS)
+        try:
+            return self._read_frame(first, count)
+        except RefusedError:
+            raise
+        except LinkError:
+            if (half := count // 2) < LEAST_WORDS:
+                raise
+        return self._read(first, half) + self._read(first + half, count - half)
+
+    def _read_frame(self, first: int, count: int) -> bytes:
+        """Words of the answer, when the inference is done."""
         deadline, pause = time.monotonic() + self._timeout, POLL_SECONDS[0]
-        count = min(FRAME_WORDS, self.identity.words - first)
         while True:
             try:
-                data = self._ask(Command.READ, struct.pack("<H", first))
+                data = self._ask(Command.READ, READ.pack(first, count))
             except RefusedError as refused:
                 if refused.reason != Error.BUSY:
                     raise
-                if time.monotonic() >= deadline:
-                    raise LinkError("the inference must end within "
-                                    f"{self._timeout:g} s, which it does not") from None
-                time.sleep(pause)
-                pause = min(2 * pause, POLL_SECONDS[1])
-                continue
+                if time.monotonic() < deadline:
+                    time.sleep(pause)
+                    pause = min(2 * pause, POLL_SECONDS[1])
+                    continue
+                raise RefusedError(Error.BUSY) from None
             if len(data) != WORD_BYTES * count:
-                raise LinkError(f"the answer must have {count} words from word {first} on, "
-                                f"not {len(data)} bytes")
+                raise LinkError(f"the answer must have {WORD_BYTES * count} bytes from word "
+                                f"{first} on, not {len(data)}")
             return data
 
     def _abandon(self) -> None:
@@ -219,7 +234,7 @@ class RemoteBoard:
 
     def _await(self, sequence: int, command: Command) -> Frame | None:
         """The reply, None if the request must be repeated; RefusedError if it was refused."""
-        deadline = time.monotonic() + self._reply
+        deadline, wrong = time.monotonic() + self._reply, self._parser.wrong
         while True:
             data = self._port.read(deadline - time.monotonic())
             for frame in self._parser.feed(data, late=not data):
@@ -231,7 +246,6 @@ class RemoteBoard:
                         return None
                     if frame.sequence == sequence:
                         raise RefusedError(reason)
-            if data:
-                continue
-            if time.monotonic() >= deadline:
+            if self._parser.wrong != wrong or not data:
                 return None
+            deadline = min(deadline, time.monotonic() + QUIET_SECONDS)

@@ -18,6 +18,7 @@ from enum import IntEnum
 SYNC = b"\xa5\x5a"
 MAX_PAYLOAD = 1024
 REPLY = 0x80
+READ = struct.Struct("<HH")
 HEADER = struct.Struct("<BBH")
 CRC = struct.Struct("<I")
 OVERHEAD = len(SYNC) + HEADER.size + CRC.size
@@ -34,7 +35,7 @@ class Command(IntEnum):
     STATUS:   nothing; `Status`
     RESET:    nothing; nothing.  Forgets samples and answer.
     SAMPLES:  samples, lowest byte first; nothing.  The first ones begin an inference.
-    READ:     2 bytes, number of a word; up to 128 words of the answer from that one on
+    READ:     2 bytes, number of a word, and 2 bytes, a count of 1 to 128; so many words of the answer
     WRITE:    4 bytes, address; 8-byte words for the weight memory; nothing
     """
 
@@ -122,6 +123,7 @@ class Parser:
     def __init__(self) -> None:
         self._bytes = bytearray()
         self.skipped = 0   # bytes that were in no frame
+        self.wrong = 0     # times that a whole frame had a wrong CRC or length
 
     def feed(self, data: bytes, late: bool = False) -> Iterator[Frame]:
         """The frames that are complete with these bytes.
@@ -148,6 +150,7 @@ class Parser:
                         yield Frame(sequence, command, body[HEADER.size:])
                         continue
                 if whole or length > MAX_PAYLOAD:
+                    self.wrong += 1
                     self._skip(len(SYNC))
                     continue
             if not late:

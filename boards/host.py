@@ -88,22 +88,33 @@ def answer_line(name: str, label: int | None, answer: Answer, model: FixedPointM
             f"logits {logits}")
 
 
-def infer(board: RemoteBoard, model: FixedPointModel, inputs: Inputs) -> list[Answer]:
-    """Send everything, print each answer as it comes, then the mean counters."""
-    answers = []
-    bar = tqdm(inputs.values, unit="image", leave=False, disable=None if len(inputs.values) > 1
-               else True)
+def infer(board: RemoteBoard, model: FixedPointModel, inputs: Inputs,
+          go_on: bool = False) -> list[Answer | None]:
+    """Send everything, print each answer as it comes, then the mean counters.
+
+    go_on: an inference that fails is told and None, and the next one follows; else LinkError
+    """
+    answers: list[Answer | None] = []
+    count = len(inputs.values)
+    bar = tqdm(inputs.values, unit="image", leave=False, disable=None if count > 1 else True)
     for name, label, values in zip(inputs.names, inputs.labels, bar):
-        answer = board.infer(values)
-        answers.append(answer)
-        tqdm.write(answer_line(name, label, answer, model))
-    known = [(answer.predicted, label) for answer, label in zip(answers, inputs.labels)
-             if label is not None]
-    if len(known) > 1:
-        print(f"{sum(a == b for a, b in known)} of {len(known)} labels predicted")
-    if len(answers) > 1:
+        try:
+            answers.append(board.infer(values))
+            tqdm.write(answer_line(name, label, answers[-1], model))
+        except LinkError as error:
+            if not go_on:
+                raise
+            answers.append(None)
+            tqdm.write(f"{name}: failed: {error}")
+    right = [answer.predicted == label for answer, label in zip(answers, inputs.labels)
+             if answer is not None and label is not None]
+    if len(right) > 1:
+        print(f"{sum(right)} of {len(right)} labels predicted")
+    counters = [answer.counters for answer in answers if answer is not None]
+    if len(counters) > 1:
         print("mean of an image:")
-    print(table(model.network, np.mean([answer.counters for answer in answers], axis=0)))
+    if counters:
+        print(table(model.network, np.mean(counters, axis=0)))
     if board.retries:
         print(f"{board.retries} requests were repeated: the line is not clean")
     return answers

@@ -6,7 +6,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from boards.frames import ERROR, FRAME_WORDS, REPLY, WORD_BYTES, Command, Error, Status
+from boards.frames import ERROR, FRAME_WORDS, READ, REPLY, WORD_BYTES, Command, Error, Status
 from boards.framing import FrameReceiver, FrameSender
 from hw.answer import Answer
 from hw.identity import SIZE, Identity
@@ -101,9 +101,9 @@ class Link(wiring.Component):
                         m.d.sync += self._size.eq(Status.LAYOUT.size)
                         m.next = "Accept"
                     with m.Case(Command.READ):
-                        m.d.sync += self._left.eq(2)
+                        m.d.sync += self._left.eq(READ.size)
                         m.next = "Bytes"
-                        with m.If(header.length != 2):
+                        with m.If(header.length != READ.size):
                             self._refuse(m, Error.LENGTH)
                     with m.Case(Command.RESET):
                         m.next = "Reset"
@@ -159,15 +159,12 @@ class Link(wiring.Component):
         with m.State("Item"):
             with m.Switch(header.command):
                 with m.Case(Command.READ):
-                    first = self._shift[-16:]
-                    m.d.sync += [self._first.eq(first),
-                                 self._size.eq(WORD_BYTES * FRAME_WORDS)]
-                    with m.If(words - first < FRAME_WORDS):
-                        m.d.sync += self._size.eq(Cat(Const(0, 3), (words - first)[:8]))
+                    first, count = self._shift[-32:-16], self._shift[-16:]
+                    m.d.sync += [self._first.eq(first), self._size.eq(Cat(Const(0, 3), count[:8]))]
                     m.next = "Accept"
                     with m.If(~self._answer.complete):
                         self._refuse(m, Mux(self.busy, Error.BUSY, Error.EMPTY))
-                    with m.Elif(first >= words):
+                    with m.Elif((count == 0) | (count > FRAME_WORDS) | (first + count > words)):
                         self._refuse(m, Error.LENGTH)
                 with m.Case(Command.SAMPLES):
                     m.d.comb += [self.samples.valid.eq(1), taken.eq(self.samples.ready),
