@@ -35,7 +35,8 @@ class Command(IntEnum):
     STATUS:   nothing; `Status`
     RESET:    nothing; nothing.  Forgets samples and answer.
     SAMPLES:  samples, lowest byte first; nothing.  The first ones begin an inference.
-    READ:     2 bytes, number of a word, and 2 bytes, a count of 1 to 128; so many words of the answer
+    READ:     2 bytes, number of a word, and 2 bytes, a count of 1 to 128; so many words of the
+              answer
     WRITE:    4 bytes, address; 8-byte words for the weight memory; nothing
     """
 

@@ -41,7 +41,8 @@ class FrameReceiver(wiring.Component):
         m.submodules.buffer = buffer = Memory(shape=8, depth=MAX_PAYLOAD, init=[])
         write, read = buffer.write_port(), buffer.read_port()
         came, byte = self.i.valid, self.i.payload
-        timer, count, place = Signal(range(self.silence + 1)), Signal(16), Signal(range(MAX_PAYLOAD))
+        timer = Signal(range(self.silence + 1))
+        count, place = Signal(16), Signal(range(MAX_PAYLOAD))
         header = Signal(HEADER_LAYOUT)
         length = self.header.payload.length
         shifted = Signal(8 * HEADER.size)
@@ -59,9 +60,8 @@ class FrameReceiver(wiring.Component):
                 m.next = "Sync"
 
         with m.FSM():
-            with m.State("Sync"):
-                with m.If(came & (byte == SYNC[0])):
-                    m.next = "Second"
+            with m.State("Sync"), m.If(came & (byte == SYNC[0])):
+                m.next = "Second"
             with m.State("Second"):
                 m.d.comb += crc.start.eq(1)
                 m.d.sync += count.eq(HEADER.size - 1)

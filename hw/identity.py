@@ -94,7 +94,8 @@ class Identity:
         if data[len(MAGIC)] != VERSION:
             raise ValueError(f"the board must speak version {VERSION} of the protocol, "
                              f"not {data[len(MAGIC)]}")
-        _, _, bits, layers, samples, classes, flags, clock_hz, hardware, model = _FIELDS.unpack(data)
+        bits, layers, samples, classes, flags, *rest = _FIELDS.unpack(data)[2:]
+        clock_hz, hardware, model = rest
         return cls(bits, samples, classes, layers, clock_hz, bool(flags & WRITABLE), hardware,
                    model)
 

@@ -3,7 +3,7 @@
 
 from boards.nexys4ddr import nexys4ddr
 from boards.top import build_plan
-from tests.boards.test_ulx3s import Echo
+from tests.boards.test_ulx3s import ECHO, Echo
 
 
 def test_platform_agrees():
@@ -12,7 +12,7 @@ def test_platform_agrees():
 
 
 def test_part_and_pins():
-    files = build_plan(nexys4ddr, Echo(), 8).files
+    files = build_plan(nexys4ddr, Echo(), ECHO).files
     assert "-part xc7a100tcsg324-1\n" in files["top.tcl"]
     pins = {line.split()[4].strip('"]'): line.split()[2] for line in files["top.xdc"].splitlines()
             if line.startswith("set_property LOC")}

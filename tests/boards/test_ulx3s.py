@@ -9,7 +9,10 @@ from amaranth.lib.wiring import In, Out
 from boards.top import build_plan
 from boards.ulx3s import ulx3s_85f
 from hw import build, toolchains
+from hw.identity import Identity
 from hw.readout import OUTPUT
+
+ECHO = Identity(input_bits=8, samples=1, classes=1, layers=0)
 
 
 class Echo(wiring.Component):
@@ -44,7 +47,7 @@ def test_resources_of_the_data_sheet():
 
 
 def test_pins():
-    lines = build_plan(ulx3s_85f, Echo(), 8).files["top.lpf"].splitlines()
+    lines = build_plan(ulx3s_85f, Echo(), ECHO).files["top.lpf"].splitlines()
     pins = {line.split('"')[1]: line.split('"')[3] for line in lines if line.startswith("LOCATE")}
     expected = {"clk25_0__io": "G2", "uart_0__rx__io": "M1", "uart_0__tx__io": "L4",
                 "led_0__io": "B2", "led_1__io": "C2", "led_2__io": "C1"}
@@ -55,7 +58,7 @@ def test_bitstream(tmp_path, monkeypatch):
     """The PLL, the link and the pins, with a core of a few cells: yosys, nextpnr, ecppack."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "build"
-    build_plan(ulx3s_85f, Echo(), 8).extract(folder)
+    build_plan(ulx3s_85f, Echo(), ECHO).extract(folder)
     toolchain = toolchains.get("ecp5")
     assert toolchain.missing() is None
     timing = toolchain.build(folder, "top", ulx3s_85f.part, ulx3s_85f.sync_mhz, tmp_path / "cache")

@@ -60,10 +60,10 @@ def test_bitstream(tmp_path, monkeypatch):
     """A board with a core of a few cells, all the way; needs make tools-xilinx."""
     if XilinxOpen().missing():
         pytest.skip("the open Xilinx tools are not there")
-    from tests.boards.test_ulx3s import Echo
+    from tests.boards.test_ulx3s import ECHO, Echo
 
     monkeypatch.chdir(tmp_path)
-    build_plan(arty_a7, Echo(), 8).extract(tmp_path / "build")
+    build_plan(arty_a7, Echo(), ECHO).extract(tmp_path / "build")
     timing = XilinxOpen().build(tmp_path / "build", "top", arty_a7.part, arty_a7.sync_mhz,
                                 tmp_path / "cache")
     assert timing.met and timing.utilization["SLICE_FFX"][0] > 100
