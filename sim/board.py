@@ -49,24 +49,29 @@ REPLY_SECONDS = 1.0
 SHOWN = 10
 
 
+def build_simulator(program: Program, clock_hz: int = 0, cache: Path = CACHE) -> Path:
+    """The program that is a board's system around the accelerator; ToolError as of `sim.build`."""
+    identity = Identity.of(program, clock_hz)
+    system = System(Accelerator(program.hardware, program.memory), identity, DIVISOR, SILENCE)
+    return build(Design(sources={"board.v": component_verilog(system, "board")}, toplevel="board",
+                        parameters={}, cocotb=False, main=MAIN.read_text()), cache)
+
+
+def line_noise(rate: float, seed: int = 0) -> tuple[Noise, Noise]:
+    """Of both directions of a line, each on its own; ValueError for a rate that is none."""
+    return Noise(rate, 2 * seed), Noise(rate, 2 * seed + 1)
+
+
 class SimulatedBoard:
     """A board's system in a process, with a pseudo terminal as its line; a context manager.
 
-    path:  of the terminal, for `SerialPort`
-    noise: what both directions of the line suffer
+    simulator: of `build_simulator`
+    noises:    what the line suffers to the board, and to the host
+    path:      of the terminal, for `SerialPort`
     """
 
-    def __init__(self, program: Program, clock_hz: int = 0, noise: tuple[float, int] = (0, 0),
-                 cache: Path = CACHE) -> None:
-        identity = Identity.of(program, clock_hz)
-        system = System(Accelerator(program.hardware, program.memory), identity, DIVISOR, SILENCE)
-        design = Design(sources={"board.v": component_verilog(system, "board")}, toplevel="board",
-                        parameters={}, cocotb=False, main=MAIN.read_text())
-        self._simulator = build(design, cache)
-        rate, seed = noise
-        # Each direction is damaged on its own, so that a run can be repeated.
-        self.noises = (Noise(rate, 2 * seed), Noise(rate, 2 * seed + 1))
-        self.path = ""
+    def __init__(self, simulator: Path, noises: tuple[Noise, Noise] | None = None) -> None:
+        self._simulator, self.noises, self.path = simulator, noises or line_noise(0), ""
 
     def __enter__(self) -> "SimulatedBoard":
         self._master, self._slave = pty.openpty()
@@ -157,13 +162,13 @@ def main(argv: list[str] | None = None) -> int:
         board = boards.get(arguments.board)
         model = FixedPointModel.load(arguments.model)
         inputs = load_samples(arguments.model, arguments.samples)
+        noises = line_noise(arguments.noise, arguments.seed)
         hardware, line = board_hardware(model, arguments.model, board, CHOICES)
         print(line, flush=True)
         start = time.perf_counter()
-        simulated = SimulatedBoard(compile_model(model, hardware), board.clock_hz,
-                                   (arguments.noise, arguments.seed))
+        simulator = build_simulator(compile_model(model, hardware), board.clock_hz)
         print(f"simulator ready after {time.perf_counter() - start:.1f} s", flush=True)
-        with simulated:
+        with SimulatedBoard(simulator, noises) as simulated:
             if arguments.serve:
                 return serve(simulated)
             return demonstrate(simulated, model, inputs)

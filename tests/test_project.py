@@ -78,13 +78,15 @@ def test_functions_are_typed():
 def test_imports_go_one_way():
     """hw knows nobody, quantize knows hw, sim knows both, boards knows hw.
 
-    Only the commands hw.build, hw.explore and sim.netlist look up boards by name, and hw.explore
-    asks quantize for the spikes of a network.
+    Only the commands hw.build, hw.explore and sim.netlist look up boards by name, hw.explore asks
+    quantize for the spikes of a network, boards.host for the reader of pictures, and sim.board
+    simulates a board.
     """
     allowed = {"hw": {"hw"}, "quantize": {"hw", "quantize"}, "sim": {"hw", "quantize", "sim"},
                "boards": {"hw", "boards"}}
     commands = {"hw/build.py": {"boards"}, "hw/explore.py": {"boards", "quantize"},
-                "sim/netlist.py": {"boards"}}
+                "sim/netlist.py": {"boards"}, "boards/host.py": {"quantize"},
+                "sim/board.py": {"boards"}}
     wrong = []
     for path in modules():
         package = path.relative_to(ROOT).parts[0]
@@ -111,7 +113,7 @@ def test_every_dependency_has_a_reason():
 
 @pytest.mark.parametrize("command", [
     "make demo", "make test", "python -m quantize", "python -m hw.build --board arty_a7",
-    "python -m sim ", "python -m sim.counts"])
+    "python -m sim ", "python -m sim.counts", "make demo-board", "python -m boards.host"])
 def test_readme_names_the_commands(command):
     readme = ROOT / "README.md"
     if not readme.is_file():

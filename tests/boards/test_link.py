@@ -10,12 +10,20 @@ from amaranth import Module, ResetInserter
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
+from boards.driver import encode
 from boards.frames import ERROR, READ, REPLY, SYNC, Command, Error, Frame, Parser, Status
 from boards.link import Link
+from hw.accelerator import Accelerator
+from hw.compiler import compile_model
+from hw.config import HardwareConfig
 from hw.identity import SIZE, Identity
+from hw.network import NetworkConfig
+from quantize.golden import GoldenModel
+from quantize.random_model import random_model, random_samples
 from tests.boards.stand_in import StandIn, answer, identity
 
 SILENCE = 300
+TINY = NetworkConfig(8, 1, 1, 1, 1, 4, 4, 3, pool_stages=(False, False, True, True))
 HELLO = Frame(9, Command.IDENTIFY)
 
 
@@ -270,3 +278,25 @@ def test_identity_is_whole():
     line = Line(Identity(8, 4, 8, 0, 50_000_000, True, b"hardware", bytes(range(32))))
     frames = line.talk(HELLO)
     assert len(frames[0].payload) == SIZE and Identity.unpack(frames[0].payload) == line.told
+
+
+def test_a_network_after_a_reset_in_the_middle():
+    """An inference, half of another one, a reset, another one that is reset under way, the first
+    one again.
+    """
+    model = random_model(TINY, seed=2)
+    inputs = random_samples(model, 2, seed=1).inputs
+    program = compile_model(model, HardwareConfig.for_model(model, lanes=8, banks=2))
+    told = Identity.of(program)
+    line = Line(told, core=Accelerator(program.hardware, program.memory))
+    first, second = (encode(each, told.input_bits) for each in inputs)
+    read = (READ.pack(0, told.classes),)
+    frames = line.talk(
+        HELLO, Frame(10, Command.SAMPLES, first), 2000, Frame(11, Command.READ, *read),
+        Frame(12, Command.SAMPLES, second[:9]), Frame(13, Command.RESET),
+        Frame(14, Command.SAMPLES, second), 300, Frame(15, Command.READ, *read),
+        Frame(15, Command.RESET), Frame(16, Command.SAMPLES, first), 2000,
+        Frame(17, Command.READ, *read))
+    logits = GoldenModel(model).logits(inputs)[0].astype("<i8").tobytes()
+    assert replies(frames)[1:] == [(10, b""), (11, logits), (12, b""), (13, b""), (14, b""),
+                                   (15, Error.BUSY), (15, b""), (16, b""), (17, logits)]
