@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 #   make demo        set up, then checkpoint -> fixed point -> RTL simulation -> Arty A7 build
+#   make demo-board  set up, then the real host infers on 10 images on a simulated board
 #   make test        set up, then the test suite
 #   make test-slow   the tests that take more than about a minute
 #   make lint        ruff
@@ -37,7 +38,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 python := $(VENV)/bin/python
 stamp  := $(VENV)/.spikeloom
 
-.PHONY: setup demo test test-slow lint fashion-mnist tools-xilinx tools-asic clean distclean
+.PHONY: setup demo demo-board test test-slow lint fashion-mnist tools-xilinx tools-asic clean distclean
 .DELETE_ON_ERROR:
 
 setup: $(stamp)
@@ -56,6 +57,9 @@ demo: $(stamp)
 	$(python) -m quantize quantize/checkpoints/digits.safetensors --out $(MODEL)
 	$(python) -m sim $(MODEL) --samples $(SAMPLES)
 	$(python) -m hw.build --board $(BOARD) --model $(MODEL)
+
+demo-board: $(stamp)
+	$(python) -m sim.board --board $(BOARD) $(ARGS)
 
 # One thread per worker: with two workers, PyTorch's own threads would only get in the way.
 test: $(stamp)

@@ -83,7 +83,7 @@ class RefusedError(LinkError):
     """The board understood a request and did not carry it out; `reason` says why."""
 
     def __init__(self, reason: int) -> None:
-        super().__init__(_REASONS.get(reason, f"the board refuses, for no known reason: {reason}"))
+        super().__init__(_REASONS.get(reason, f"the board refuses for no known reason: {reason}"))
         self.reason = reason
 
 

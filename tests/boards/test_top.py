@@ -12,6 +12,7 @@ from boards.frames import READ, Command, Frame, Parser
 from boards.top import BoardTop, System, build_plan
 from tests.boards.stand_in import StandIn, answer, identity
 
+
 def uart_levels(data, divisor, stop=1):
     """The line by cycle."""
     return [bit for byte in data for bit in (0, *(byte >> i & 1 for i in range(8)), stop)
