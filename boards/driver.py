@@ -110,8 +110,8 @@ class RemoteBoard:
     identity: of the board
     retries:  requests that were repeated so far
 
-    Opening asks who the board is and, if `reset`, resets it, so that nothing is left of an earlier host.  Raises
-    LinkError if nothing answers, ValueError if the board is not one for `model`.
+    Opening asks who the board is and, if `reset`, resets it, so that nothing is left of an earlier
+    host.  Raises LinkError if nothing answers, ValueError if the board is not one for `model`.
     """
 
     def __init__(self, port: Port, model: FixedPointModel | None = None, timeout: float = 10,
