@@ -128,7 +128,8 @@ def test_two_inferences(width, gaps):
     first, second = ([chance.randrange(1 << width) for _ in range(6)] for _ in range(2))
     frames = line.talk(HELLO, samples_frame(10, first[:2], size),
                        samples_frame(11, first[2:], size), 200, read_frame(12, 0, 12),
-                       samples_frame(13, second, size), 200, read_frame(14, 0, 5), read_frame(15, 5, 7))
+                       samples_frame(13, second, size), 200, read_frame(14, 0, 5),
+                       read_frame(15, 5, 7))
     assert [frame.command for frame in frames] == [
         command | REPLY for command in (1, 4, 4, 5, 4, 5, 5)]
     assert replies(frames) == [(9, told.pack()), (10, b""), (11, b""), (12, answer(first)),
