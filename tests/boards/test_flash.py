@@ -18,7 +18,8 @@ BURSTS = [(0, 1), (8 * 16, 64), (72 * 16, 8), (72 * 16, 1), (0x1230 // 16 * 16, 
 def run(bits, bursts, chip, mhz=50, gaps=(0, 0), max_cycles=60_000):
     bench = Bench(dut := Flash(bits, round(mhz * 1e6)), max_cycles=max_cycles)
     chip.serve(bench, dut.pins, 1000 / mhz)
-    bench.source(dut.axi.ar, [{"addr": address, "len": beats - 1, "burst": 1, "size": 3 + bits // 128}
+    bench.source(dut.axi.ar, [{"addr": address, "len": beats - 1, "burst": 1,
+                               "size": 3 + bits // 128}
                               for address, beats in bursts], gaps[0])
     got = bench.sink(dut.axi.r, sum(beats for _, beats in bursts), gaps[1] * 20)
     asked = bench.record(dut.axi.ar.valid & dut.axi.ar.ready)
