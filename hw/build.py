@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
 """Build an accelerator: `python -m hw.build --board arty_a7`, or `--target asic`."""
 

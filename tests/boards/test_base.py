@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from boards.base import Board, Resources
+from boards.base import Board, ExternalMemory, Resources
 
 RESOURCES = Resources(lut=8, ff=16, ram=0, carry=2, dsp=0)
 BOARD = Board("toy", "xc7a1", RESOURCES, 12, platform=list)
@@ -46,3 +46,26 @@ def test_resources_are_counts(field, value):
     with pytest.raises(ValueError,
                        match=rf"^{field} must be a non-negative integer, not {value!r}$"):
         replace(RESOURCES, **{field: value})
+
+
+FLASH = ExternalMemory("flash", ("spi", 0), size=1 << 20, offset=4096, loader="load {image}")
+
+
+def test_weight_memories():
+    assert BOARD.weight_memories == ("block_ram",)
+    board = replace(BOARD, memories=(FLASH,))
+    assert board.weight_memories == ("block_ram", "flash")
+    assert (board.memory("flash"), board.memory("block_ram")) == (FLASH, None)
+    assert FLASH.room == (1 << 20) - 4096
+    with pytest.raises(ValueError, match=r"^weight memory of toy must be one of block_ram, flash, "
+                                         r"not 'sdram'$"):
+        board.memory("sdram")
+
+
+@pytest.mark.parametrize(("change", "sentence"), [
+    ({"kind": "tape"}, "kind must be one of flash, sdram, not 'tape'"),
+    ({"offset": 100}, "offset must be a multiple of 4096 within the chip, not 100"),
+    ({"offset": 1 << 20}, "offset must be a multiple of 4096 within the chip, not 1048576")])
+def test_memories_refuse(change, sentence):
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        replace(FLASH, **change)

@@ -73,6 +73,33 @@ def test_build_writes_everything(run, workspace):
     assert leftovers(workspace) == []
 
 
+def test_weights_in_flash(run, workspace, monkeypatch):
+    """Sources, image and how to write it; what yosys makes of it is another test's."""
+    monkeypatch.setattr(build, "synthesize", lambda *_, **__: {"netlist": {}, "rtl": {}})
+    monkeypatch.setattr(build, "hierarchy", lambda *_: {"top": Usage(1, 1, 1, 1, 0)})
+    monkeypatch.setattr(build, "multipliers", lambda rtl: 0)
+    status, out, err = run(*SMALL, "--model", "model", "--out", "flash", "--weights", "flash")
+    assert (status, err) == (0, "")
+    image = workspace / "flash" / "images" / "weights.bin"
+    model = FixedPointModel.load(workspace / "model")
+    program = compile_model(model, HardwareConfig.for_model(model, 8, 2, port_bits=64))
+    assert image.read_bytes() == program.stream
+    assert ("weights first, at 0x400000 of the flash: openFPGALoader -b arty_a7_35t -f -o 0x400000 "
+            "flash/images/weights.bin\n") in out
+    assert "8-bit weights in flash" in out
+    manifest = json.loads((workspace / "flash" / "manifest.json").read_text())
+    assert (manifest["weights"], manifest["offset"]) == ("flash", 4 << 20)
+
+
+@pytest.mark.parametrize("ram, name, expected", [
+    (50, None, None), (0, None, "flash"), (50, "flash", "flash"), (0, "block_ram", None)])
+def test_weights_go_where_they_fit(ram, name, expected):
+    board = boards.get("arty_a7")
+    board = replace(board, resources=replace(board.resources, ram=ram))
+    memory = build.choose_memory(random_model(TINY), name, board)
+    assert (memory and memory.kind) == expected
+
+
 def test_second_build_takes_the_synthesis_from_the_cache(run, monkeypatch):
     status, _, _ = run(*SMALL, "--model", "model", "--out", "out")
     monkeypatch.setattr(report, "run_yosys", None)
@@ -93,6 +120,8 @@ def test_second_build_takes_the_synthesis_from_the_cache(run, monkeypatch):
      "--toolchain of arty_a7 must be one of xilinx, vivado, not 'ecp5'"),
     (["--board", "arty_a7", "--model", "model", "--lanes", "8", "--clock-mhz", "33"],
      "clock must be 100 MHz or that divided by an even number, not 33"),
+    (["--board", "arty_a7", "--weights", "sdram"],
+     "weight memory of arty_a7 must be one of block_ram, flash, not 'sdram'"),
     (["--board", "arty_a7", "--out", "model/weights.safetensors"],
      "output directory must be new, empty or an earlier output, .*"),
 ])
