@@ -65,16 +65,17 @@ class System(wiring.Component):
 class BoardTop(Elaboratable):
     """`System` on a board's serial line and lights.
 
-    core, identity: as of `System`
+    core, identity: as of `System`; the core of a `writable` one has the port `writes`
     baud:        of the serial line, ValueError if the board's clock cannot make it
 
     Lights: heartbeat (1 Hz), busy, error (until reset).
     """
 
     def __init__(self, core: Any, identity: Identity, board: Board, baud: int = BAUD) -> None:
-        self._board = board
+        self._board, self._core = board, core
         self._system = System(core, identity, divisor_for(board.clock_hz, baud),
                               round(board.clock_hz * SILENCE_SECONDS))
+        self._writable = identity.writable
 
     def elaborate(self, platform):
         m = Module()
@@ -83,6 +84,8 @@ class BoardTop(Elaboratable):
             generator = board.clocking(board.oscillator_hz, board.clock_hz)
             m.submodules.clocking = Clocking(generator)
         m.submodules.system = system = self._system
+        if self._writable:
+            wiring.connect(m, system.writes, self._core.writes)
 
         uart = platform.request(*board.uart, dir={"rx": "-", "tx": "-"})
         m.submodules.rx = rx = io.Buffer("i", uart.rx)

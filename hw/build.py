@@ -225,8 +225,8 @@ def loading(memory: Any, out: Path) -> str:
     """How the weights come into a chip of the board."""
     image = out / "images" / "weights.bin"
     if not memory.loader:
-        return (f"weights: {image}, to be written into the {memory.kind} after power-up; the "
-                "serial link cannot do that yet")
+        return (f"then its weights, after each power-up: python -m boards.host --port DEV load "
+                f"{image}")
     return (f"weights first, at {memory.offset:#x} of the {memory.kind}: "
             + memory.loader.format(image=image, offset=hex(memory.offset)))
 

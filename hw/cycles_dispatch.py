@@ -19,6 +19,8 @@ from hw.scan import TAG_BITS
 TO_TURN = 3
 # From the cycle in which a slice is popped to the first one in which its events can issue.
 FOUND = 3
+# From the cycle in which a slice leaves its queue, or a group closes, until its place is free.
+FREE = 2
 # Cycles' worth of events that a bank finds ahead of those that issue.
 AHEAD = 3
 
@@ -80,7 +82,7 @@ class Dispatcher:
     def line(self, cycle: int, counts: list[int]) -> int:
         """The cycle in which a line is accepted that is offered from `cycle` on."""
         free, single = self._free, self._single
-        cycle = max(cycle, self._tags[0] + 1, *[room[0] for room in self._room])
+        cycle = max(cycle, self._tags[0] + FREE, *[room[0] for room in self._room])
         for bank, count in enumerate(counts):
             if not count:
                 continue
@@ -93,7 +95,7 @@ class Dispatcher:
             elif single[bank]:
                 count -= 1
                 self._join(bank)
-            self._room[bank].append(leaves + 1)
+            self._room[bank].append(leaves + FREE)
             self._popped[bank] = pop
             if count:
                 self._take(bank, pop, count)

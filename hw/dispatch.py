@@ -106,20 +106,17 @@ class Dispatch(wiring.Component):
 
         # Each slice that is not empty to the queue of its bank, numbered by its group.
         in_tag, tag = Signal(TAG_BITS), Signal(TAG_BITS)
-        space = Signal()
-        m.d.comb += [
-            # One number stays free, so that equal numbers always mean the same group.
-            space.eq((in_tag + 1 - tag)[:TAG_BITS] != 0),
-            enter.eq(full & space & Cat(scan.i.ready for scan in scans).all()),
-        ]
+        following, space = Signal(TAG_BITS), Signal(init=1)
+        m.d.comb += [following.eq(in_tag + (enter & origin.last)),
+                     enter.eq(full & space & Cat(scan.i.ready for scan in scans).all())]
+        # One number stays free, so that equal numbers always mean the same group.
+        m.d.sync += [in_tag.eq(following), space.eq((following + 1 - tag)[:TAG_BITS] != 0)]
         for e, scan in enumerate(scans):
             m.d.comb += [
                 scan.i.payload.bits.eq(cut[e]), scan.i.payload.row.eq(origin.row),
                 scan.i.payload.first.eq(origin.first), scan.i.payload.tag.eq(in_tag),
                 scan.word_stride.eq(ins.word_stride), scan.i.valid.eq(enter & some[e]),
             ]
-        with m.If(enter & origin.last):
-            m.d.sync += in_tag.eq(in_tag + 1)
 
         # Close the group when gather has left it and no bank holds any of it.
         # One finished group may wait for the finish pipeline: what it has before it must be less.

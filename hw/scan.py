@@ -102,13 +102,17 @@ class Scan(wiring.Component):
         m = Module()
         m.submodules.queue = queue = SyncFIFO(width=self._slice.size, depth=self._depth)
         head, present = data.View(self._slice, queue.r_data), Signal()
+        room = Signal(init=1)
         following, following_valid = Signal(self._next), Signal()
         current = Signal(self._current)
         found, found_valid = Signal(self._found), Signal()
         front, back = Signal(self._ready), Signal(self._ready)
         front_valid, back_valid = Signal(), Signal()
         m.d.comb += [queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid),
-                     self.i.ready.eq(queue.w_rdy)]
+                     self.i.ready.eq(room)]
+        # A register, as it stops everything before: what leaves makes room a cycle later.
+        m.d.sync += room.eq((queue.level < self._depth - 1)
+                            | ((queue.level == self._depth - 1) & ~queue.w_en))
 
         # The next slice, whose first event may be taken before its turn.
         # Signals, not expressions: what is sliced bit by bit would be written out once for each.

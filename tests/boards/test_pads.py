@@ -10,6 +10,7 @@ from boards.memory import BoardCore, external_core
 from boards.top import build_plan
 from hw.compiler import compile_model
 from hw.config import HardwareConfig
+from hw.identity import Identity
 from tests.boards.test_memory import TINY
 from tests.hw import reference
 
@@ -32,7 +33,8 @@ def files():
         board = boards.get(name)
         memory, = board.memories
         core = BoardCore(external_core(board, memory, hardware, program.memory), memory)
-        found[name] = build_plan(board, core, hardware.input_width).files
+        identity = Identity.of(program, board.clock_hz, writable=memory.kind == "sdram")
+        found[name] = build_plan(board, core, identity).files
     return found
 
 

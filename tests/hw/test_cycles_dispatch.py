@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hw.config import HardwareConfig
-from hw.cycles_dispatch import Dispatcher
+from hw.cycles_dispatch import FREE, Dispatcher
 from hw.scan import TAG_BITS
 from sim.benches.models import hardware_for
 
@@ -71,7 +71,9 @@ def by_cycles(groups, intervals, offers, depth, ports, writes):
     lines = [(group, counts) for group, each in enumerate(groups) for counts in each]
     banks = [Bank() for _ in lines[0][1]]
     accepted, closed, busy = [], [], []
-    tag = backlog = cycle = offered = index = 0
+    tag = backlog = cycle = index = before = 0
+    offered = FREE
+    room = True   # in all queues and, for the numbers of groups, `before`: as of the cycle before
     while len(closed) < len(groups):
         cycle += 1
         assert cycle < 20_000
@@ -79,19 +81,21 @@ def by_cycles(groups, intervals, offers, depth, ports, writes):
         pending = any(bank.oldest() == tag for bank in banks)
         interval = intervals[tag % len(intervals)]
         close = done and not pending and (not interval or backlog <= max(intervals))
-        room = all(len(bank.queue) < depth for bank in banks)
+        levels = [len(bank.queue) for bank in banks]
         if sum([bank.cycle(tag + close, ports, cycle in taken)
                 for bank, taken in zip(banks, writes)]):
             busy.append(cycle)
         if index < len(lines) and cycle >= offered:
             group, counts = lines[index]
-            if room and group - tag < AHEAD:
-                for bank, count in zip(banks, counts):
+            if room and group - before < AHEAD:
+                for number, count in enumerate(counts):
                     if count:
-                        bank.queue.append([group, count])
+                        banks[number].queue.append([group, count])
+                        levels[number] += 1
                 accepted.append(cycle)
                 offered = cycle + offers[index]
                 index += 1
+        room, before = max(levels) < depth, tag
         backlog = max(0, backlog - 1)
         if close:
             backlog += interval
@@ -114,7 +118,7 @@ def test_as_cycle_by_cycle(seed):
     writes = [sorted(rng.choice(600, 80, replace=False).tolist()) for _ in range(banks)]
     wanted = by_cycles(groups, intervals, offers, depth, ports, list(map(set, writes)))
     dispatch = Dispatcher(hardware, writes, 0)
-    accepted, closed, offered = [], [], 1
+    accepted, closed, offered = [], [], FREE
     for number, group in enumerate(groups):
         for counts in group:
             accepted.append(dispatch.line(offered, counts))
