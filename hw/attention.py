@@ -7,7 +7,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.isa import TALLY_BITS, Instruction
+from hw.isa import TALLY_BITS, Instruction, last_of
 from hw.layout import LINE_WORDS
 from hw.scan import find_first
 from hw.spike_memory import SpikeRead, SpikeWrite, group_words, line_address
@@ -103,8 +103,8 @@ class AttentionFetch(wiring.Component):
 
         timestep, position = Signal(4), Signal(16)
         x, y = Signal(ins.width.shape()), Signal(ins.height.shape())
-        timestep_last = timestep == (ins.timesteps - 1)[:4]
-        x_last, y_last = x == (ins.width - 1)[:len(x)], y == (ins.height - 1)[:len(y)]
+        timestep_last = timestep == last_of(m, ins.timesteps)[:4]
+        x_last, y_last = x == last_of(m, ins.width)[:len(x)], y == last_of(m, ins.height)[:len(y)]
         m.d.comb += [
             self.o.payload.events.eq(Mux(self.keys, key, group)), self.o.payload.values.eq(group),
             self.o.payload.timestep.eq(timestep), self.o.payload.position.eq(position),
@@ -291,7 +291,7 @@ class Attention(wiring.Component):
         line, bank, keys = Signal.like(fetch.line), Signal(2), Signal()
         m.d.comb += [fetch.instruction.eq(ins), fetch.line.eq(line), fetch.bank.eq(bank),
                      fetch.keys.eq(keys)]
-        line_last = line == (ins.step_lines - 1)[:len(line)]
+        line_last = line == last_of(m, ins.step_lines)[:len(line)]
         # Words of the group that exist: a position's last line may not be full.
         exist = Mux(line_last, ins.last_mask, (1 << LINE_WORDS) - 1)
         mine = Signal(LINE_WORDS)
@@ -348,7 +348,7 @@ class Attention(wiring.Component):
                      s2.eq(s1), s3.eq(s2)]
         for lif in lifs:
             m.d.comb += [lif.step.eq(s2.valid),
-                         lif.last.eq(s2.timestep == (ins.timesteps - 1)[:4])]
+                         lif.last.eq(s2.timestep == last_of(m, ins.timesteps)[:4])]
         m.d.comb += [
             self.write.half.eq(ins.target_half),
             self.write.addresses[0].eq(address),

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
 from hw.gather import EventLine, LineOrigin
-from hw.isa import INTERVAL_BITS, Instruction, bits_for
+from hw.isa import INTERVAL_BITS, Instruction, bits_for, last_of
 from hw.layout import LINE_WORDS
 from hw.scan import TAG_BITS, Scan
 
@@ -123,7 +123,7 @@ class Dispatch(wiring.Component):
         backlog, free = Signal(INTERVAL_BITS + 1), Signal(init=1)
         plane = Signal(ins.planes.shape())
         unfinished = Cat(scan.pending for scan in scans).any()
-        last_plane = plane == (ins.planes - 1)[:len(plane)]
+        last_plane = plane == last_of(m, ins.planes)[:len(plane)]
         shifts = ins.samples & ~last_plane
         fork = Const(0)
         if self._hardware.pairs:

@@ -6,7 +6,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.isa import Emit, Instruction, bits_for
+from hw.isa import Emit, Instruction, bits_for, last_of
 from hw.lanes import EVENT_COUNT_BITS, Sums
 from hw.tiles import PARAM_SLOTS, TILE_COUNT_BITS
 
@@ -114,11 +114,11 @@ class Drain(wiring.Component):
         beat, pitch = Signal(range(geometry.beats + 1)), Signal(ins.interval.shape())
         # active: within a group; repeating: between two timesteps of a held sum; again: in one.
         active, repeating, again = Signal(), Signal(), Signal()
-        tile_last = tile == (ins.tiles - 1)[:len(tile)]
+        tile_last = tile == last_of(m, ins.tiles)[:len(tile)]
         beats = Mux(tile_last, ins.last_beats, geometry.beats)
         # The planes of samples have joined in the lanes.
-        plane_last = ins.samples | (plane == (ins.planes - 1)[:len(plane)])
-        timestep_last = timestep == (ins.timesteps - 1)[:len(timestep)]
+        plane_last = ins.samples | (plane == last_of(m, ins.planes)[:len(plane)])
+        timestep_last = timestep == last_of(m, ins.timesteps)[:len(timestep)]
         # x is the even one of two positions, `here` the one whose sum is sent.
         pairs, turn = (ins.pairs, Signal()) if self._hardware.pairs else (Const(0), Const(0))
         beside, half = Const(0), ins.last_beats >> 1
@@ -128,12 +128,13 @@ class Drain(wiring.Component):
         odd = turn | beside
         here = x | odd
         channel = beat - Mux(beside, half, 0)   # beat among those of its position
-        x_last, y_last = here == (ins.width - 1)[:len(x)], y == (ins.height - 1)[:len(y)]
+        x_last = here == last_of(m, ins.width)[:len(x)]
+        y_last = y == last_of(m, ins.height)[:len(y)]
         position_last = x_last & y_last
         group_first = (position == 0) & (timestep == 0) & ~odd
         per_word = (geometry.spike_word // geometry.neurons).bit_length() - 1   # beats, as a power
         word_in_tile, word = channel >> per_word, tag.channel_beat >> per_word
-        ring_last = ring == (ins.target_rows - 1)[:len(ring)]
+        ring_last = ring == last_of(m, ins.target_rows)[:len(ring)]
         row_completes = ~ins.pool | y[0] | y_last
         sum_last = Mux(ins.accumulate, position_last & timestep_last, plane_last)
 

@@ -6,7 +6,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.isa import Instruction, bits_for
+from hw.isa import Instruction, bits_for, last_of
 from hw.layout import LINE_WORDS
 from hw.spike_memory import SpikeRead
 
@@ -91,36 +91,30 @@ class Gather(wiring.Component):
         ky, ky_first, ky_last = Signal(2), Signal(2), Signal(2)
         block, line = Signal(ins.blocks.shape()), Signal(ins.step_lines.shape())
 
-        def last_of(count):
-            """One less than a field of the instruction, which is there long before its use."""
-            # A register, as the carry chain would be part of the loop of the counters.
-            last = Signal(len(count))
-            m.d.sync += last.eq(count - 1)
-            return last
-
-        in_last = block == last_of(ins.blocks)[:len(block)]
-        line_last = line == Mux(in_last, last_of(ins.last_lines), last_of(ins.step_lines))[
+        in_last = block == last_of(m, ins.blocks)[:len(block)]
+        line_last = line == Mux(in_last, last_of(m, ins.last_lines), last_of(m, ins.step_lines))[
             :len(line)]
         block_last = line_last & in_last
         group_last = block_last & (ky == ky_last)
-        plane_last = group_last & (~ins.samples | (plane == last_of(ins.planes)[:len(plane)]))
+        plane_last = group_last & (~ins.samples | (plane == last_of(m, ins.planes)[:len(plane)]))
         pairs = ins.pairs if self._hardware.pairs else Const(0)
         two = pairs | ins.beside if self._hardware.beside else pairs
         third = Signal(2)   # of the three groups of a pair
         position_last = plane_last & (~pairs | (third == 2))
-        step_last = position_last & (step == last_of(ins.steps)[:len(step)])
+        step_last = position_last & (step == last_of(m, ins.steps)[:len(step)])
         # x is the even one of two positions.
-        x_last = (x | two) == last_of(ins.width)[:len(x)]
-        y_last = y == last_of(ins.height)[:len(y)]
+        x_last = (x | two) == last_of(m, ins.width)[:len(x)]
+        y_last = y == last_of(m, ins.height)[:len(y)]
         # Two positions have one column more than the three of one.
         line_end = (x[:2] | two) == 3
-        tile_last = tile == last_of(ins.tiles)[:len(tile)]
+        tile_last = tile == last_of(m, ins.tiles)[:len(tile)]
 
         # Addresses: of the map rows y - 1, y, y + 1 and the one after, of the position's column and
         # step within a row, of the block, and of the line that is read now.
         above, center, below, following = (Signal.like(ins.source_base, name=name)
                                            for name in ("above", "center", "below", "following"))
-        ring = Signal(ins.source_rows.shape())   # number of the row at `following`
+        # Number of the row at `following`, and the last one.
+        ring, ring_end = Signal(ins.source_rows.shape()), last_of(m, ins.source_rows)
         column, place, block_start, here = (Signal.like(ins.source_base, name=name)
                                             for name in ("column", "place", "block_start", "here"))
         tile_row, tap_row, row = (Signal.like(ins.weight_base, name=name)
@@ -183,7 +177,7 @@ class Gather(wiring.Component):
                     m.d.sync += tile_row.eq(self.tile.payload)
                 m.d.sync += y.eq(0)
                 with m.If(ready):
-                    self._take_row(m, ins, below, following, ring)
+                    self._take_row(m, ins, below, following, ring, ring_end)
                     m.next = "Row"
             with m.State("Row"):
                 # The last row has none below it; a 1x1 convolution needs no row ahead, but takes
@@ -195,7 +189,7 @@ class Gather(wiring.Component):
                 with m.If((source_here | y_last) & target_free):
                     m.d.sync += [above.eq(center), center.eq(below)]
                     with m.If(~y_last):
-                        self._take_row(m, ins, below, following, ring)
+                        self._take_row(m, ins, below, following, ring, ring_end)
                     if self._hardware.spills_maps:
                         m.d.comb += self.begin_row.eq(begins)
                     m.next = "Position"
@@ -240,9 +234,9 @@ class Gather(wiring.Component):
                                     m.next = "Tile"
         return m
 
-    def _take_row(self, m, ins, below, following, ring):
+    def _take_row(self, m, ins, below, following, ring, ring_end):
         """Take the row at `following`, and go on around the ring of rows on chip."""
-        last = ring == (ins.source_rows - 1)[:len(ring)]
+        last = ring == ring_end[:len(ring)]
         m.d.sync += [below.eq(following), ring.eq(Mux(last, 0, ring + 1)),
                      following.eq(Mux(last, ins.source_base, following + ins.row_stride))]
         if self._hardware.spills_maps:

@@ -8,7 +8,7 @@ done by the compiler: a field named `*_stride` is what the unit adds to its addr
 advances.
 """
 
-from amaranth import unsigned
+from amaranth import Module, Signal, Value, unsigned
 from amaranth.lib import data, enum
 
 from hw.axi import ADDRESS_BITS, BEAT_COUNT_BITS
@@ -140,3 +140,13 @@ class Instruction(data.StructLayout):
         if unknown:
             raise ValueError(f"instruction has no field {sorted(unknown)[0]!r}")
         return [packed >> WORD_BITS * i & (1 << WORD_BITS) - 1 for i in range(self.words)]
+
+
+def last_of(m: Module, count: Value) -> Signal:
+    """A register with one less than a count of the instruction, valid a cycle after `start`.
+
+    So the carry chain of the subtraction is no part of the units' loops.
+    """
+    last = Signal(len(count))
+    m.d.sync += last.eq(count - 1)
+    return last

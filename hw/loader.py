@@ -6,7 +6,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.isa import Instruction
+from hw.isa import Instruction, last_of
 from hw.spike_memory import SpikeWrite
 
 
@@ -44,9 +44,10 @@ class Loader(wiring.Component):
         row, column, address = (Signal.like(ins.target_base, name=name)
                                 for name in ("row", "column", "address"))
         word_last = channel == channels - 1
-        position_last = word_last & (timestep == (ins.timesteps - 1)[:len(timestep)])
-        row_last = position_last & (x == (ins.width - 1)[:len(x)])
-        ring_last = ring == (ins.target_rows - 1)[:len(ring)]
+        position_last = word_last & (timestep == last_of(m, ins.timesteps)[:len(timestep)])
+        row_last = position_last & (x == last_of(m, ins.width)[:len(x)])
+        y_last = y == last_of(m, ins.height)[:len(y)]
+        ring_last = ring == last_of(m, ins.target_rows)[:len(ring)]
         following_row = Mux(ring_last, ins.target_base, row + ins.target_row)
 
         m.d.comb += [self.write.half.eq(ins.target_half), self.write.addresses[0].eq(address),
@@ -84,7 +85,7 @@ class Loader(wiring.Component):
                         if self._hardware.spills_maps:
                             m.d.comb += self.row_done.eq(1)
                         m.next = "Row"
-                        with m.If(y == (ins.height - 1)[:len(y)]):
+                        with m.If(y_last):
                             m.d.comb += self.done.eq(1)
                             m.next = "Idle"
         return m

@@ -7,7 +7,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.isa import TALLY_BITS, Instruction
+from hw.isa import TALLY_BITS, Instruction, last_of
 from hw.logits import Logit
 
 OUTPUT = data.StructLayout({"data": signed(64), "last": 1})
@@ -51,6 +51,7 @@ class Readout(wiring.Component):
 
         item, layer = Signal(2), Signal.like(counted.addr)
         sent = Signal.like(ins.outputs)
+        last_logit, last_layer = last_of(m, ins.outputs), last_of(m, ins.counters)
         m.d.comb += [kept.addr.eq(sent), counted.addr.eq(layer)]
         # An Array is a multiplexer; word_select would multiply by the word's width.
         items = Array(counted.data[n * TALLY_BITS:(n + 1) * TALLY_BITS] for n in range(3))
@@ -64,10 +65,10 @@ class Readout(wiring.Component):
                              self.o.payload.data.eq(kept.data >> ins.logit_shift)]
                 with m.If(self.o.ready):
                     m.d.sync += sent.eq(sent + 1)
-                    with m.If(sent == (ins.outputs - 1)[:len(sent)]):
+                    with m.If(sent == last_logit[:len(sent)]):
                         m.next = "Counters"
             with m.State("Counters"):
-                layer_last = layer == (ins.counters - 1)[:len(layer)]
+                layer_last = layer == last_layer[:len(layer)]
                 m.d.comb += [self.o.valid.eq(1),
                              self.o.payload.data.eq(items[item]),
                              self.o.payload.last.eq((item == 2) & layer_last)]

@@ -7,7 +7,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.isa import Instruction
+from hw.isa import Instruction, last_of
 from hw.residual import NeuronBeat
 from hw.spike_memory import SpikeWrite
 
@@ -42,7 +42,7 @@ class TokenSum(wiring.Component):
 
         tag, beat, plane = (self.i.payload.tag, Signal(ins.residual_stride.shape()),
                             Signal(range(width)))
-        flushing = Signal()
+        flushing, last_beat = Signal(), last_of(m, ins.residual_stride)
         m.d.comb += [read.addr.eq(Mux(flushing, beat, tag.channel_beat)),
                      write.addr.eq(tag.channel_beat), write.en.eq(self.i.valid & ins.token_sum)]
         for n in range(neurons):
@@ -64,7 +64,7 @@ class TokenSum(wiring.Component):
                          address.eq(ins.target_base), word.eq(0)]
         with m.If(flushing):
             m.d.sync += [spikes.eq(collected), beat.eq(beat + 1), word.eq(word + word_last)]
-            with m.If(beat == (ins.residual_stride - 1)[:len(beat)]):
+            with m.If(beat == last_beat[:len(beat)]):
                 m.d.sync += [beat.eq(0), plane.eq(plane - 1), word.eq(0),
                              address.eq(address + ins.target_step)]
                 with m.If(plane == 0):
