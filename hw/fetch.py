@@ -10,11 +10,16 @@ from hw.axi import ADDRESS_BITS, BEAT_COUNT_BITS, Reader, ReadPort, block_bytes
 from hw.config import HardwareConfig
 from hw.current import ParamRow, param_write
 from hw.isa import WORD_BITS, bits_for
-from hw.lanes import weight_write
+from hw.lanes import tree_levels, weight_write
 from hw.tiles import MAGIC, PARAM_SLOTS, TILE_COUNT_BITS, Record, RecordKind, RowWrite
 
-# From the last zero at `weights` until a bank shows it: registers on both sides of the memory.
-CLEAR_CYCLES = 3
+
+def clear_cycles(hardware: HardwareConfig) -> int:
+    """From the last zero at `weights` until the lanes' sums hold nothing else.
+
+    Registers on both sides of the memory, the adder trees, the sum.
+    """
+    return 3 + tree_levels(hardware) + 1
 
 
 class Fetch(wiring.Component):
@@ -28,7 +33,7 @@ class Fetch(wiring.Component):
     Ports: `start` (pulse: begin an inference's pass, taken when the pass before is over), `address`
     of the image, `port`, `released`, `program`, `params`, `weights` (writes), `program_ready`
     (level: the program of this pass is in place), `tile`, `bad_image` (no MAGIC: stops),
-    `clearing` (from reset on, until what the banks show for row 0 is zero).
+    `clearing` (from reset on, until the sums hold zeros of row 0 alone).
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
@@ -77,13 +82,14 @@ class Fetch(wiring.Component):
 
         # Row 0 of each bank is in no tile and must be zero: SRAM has no initial contents, so it is
         # written after reset, before the first beat shifts anything into `row`.
-        banks, cleared = geometry.banks, Signal(range(geometry.banks + CLEAR_CYCLES))
+        banks, last = geometry.banks, geometry.banks + clear_cycles(self._hardware) - 1
+        cleared = Signal(range(last + 1))
         clearing = Signal(init=1)
         m.d.comb += self.clearing.eq(clearing)
         with m.If(clearing):
             m.d.sync += [cleared.eq(cleared + 1), self.weights.en.eq(cleared < banks),
                          self.weights.select.eq(cleared), self.weights.address.eq(0),
-                         clearing.eq(cleared != banks + CLEAR_CYCLES - 1)]
+                         clearing.eq(cleared != last)]
 
         record = Signal(Record())
         beats = Signal(BEAT_COUNT_BITS)   # left of the records

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from amaranth import Cat, Module, Mux, ResetInserter, Signal, Value, signed, unsigned
+from amaranth import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -208,12 +208,12 @@ class LaneArray(wiring.Component):
 
         bits = hardware.weight_bits
         for n in range(hardware.geometry.lanes):
-            lane = Lane(hardware)
-            m.submodules[f"lane{n}"] = (ResetInserter(self.clearing)(lane) if hardware.streamed
-                                        else lane)
+            m.submodules[f"lane{n}"] = lane = Lane(hardware)
             m.d.comb += [lane.wrote.eq(banks.wrote), lane.move.eq(moving),
                          self.o.payload.sums[n].eq(lane.sum),
                          *(getattr(lane, name).eq(last[name]) for name in names)]
+            if hardware.streamed:   # what was added so far is no part of any sum
+                m.d.comb += lane.close.eq(last.close | self.clearing)
             for slot in range(hardware.geometry.slots):
                 m.d.comb += lane.weights[slot].eq(
                     banks.weights[slot][n * bits:(n + 1) * bits].as_signed())

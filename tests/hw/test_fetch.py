@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hw.current import ParamRow
-from hw.fetch import CLEAR_CYCLES, Fetch
+from hw.fetch import Fetch, clear_cycles
 from hw.tiles import PARAM_SLOTS, encode_stream, place_tiles
 from tests.hw.axi_memory import AxiMemory, Pauses
 from tests.hw.harness import Bench, plain, small_hardware
@@ -216,7 +216,7 @@ def test_row_0_is_zero_before_anything_is_taken(shape):
     assert [values for _, *values in written] == [
         [bank, 0, 0] for bank in range(hardware.geometry.banks)]
     # Registers before and behind the memory: lanes must not see what was there.
-    assert clearing[-1][0] == written[-1][0] + CLEAR_CYCLES - 1
+    assert clearing[-1][0] == written[-1][0] + clear_cycles(hardware) - 1
     assert taken
 
 

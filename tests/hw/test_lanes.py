@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from hw.fetch import CLEAR_CYCLES
+from hw.fetch import clear_cycles
 from hw.lanes import LaneArray, WeightBanks, tree_levels
 from tests.hw.harness import Bench, signed, small_hardware
 
@@ -240,7 +240,8 @@ def test_rows_are_written_while_others_are_used(banks, ports):
     bench.hold(dut.interval, 1)
 
     # Before that, as `hw.fetch` does it: row 0, which holds anything at power-up, becomes zero.
-    first = 2 * banks + CLEAR_CYCLES + 2
+    clear = clear_cycles(hardware)
+    first = 2 * banks + clear + 2
 
     async def load(ctx):
         ctx.set(dut.clearing, 1)
@@ -250,7 +251,7 @@ def test_rows_are_written_while_others_are_used(banks, ports):
                     ctx.set(getattr(dut.load, name), field)
                 await ctx.tick()
         ctx.set(dut.load.en, 0)
-        await ctx.tick().repeat(CLEAR_CYCLES)
+        await ctx.tick().repeat(clear)
         ctx.set(dut.clearing, 0)
         await ctx.tick().repeat(2)
         for fields in loads:
