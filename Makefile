@@ -63,7 +63,7 @@ demo-board: $(stamp)
 
 # One thread per worker: with two workers, PyTorch's own threads would only get in the way.
 test: $(stamp)
-	@OMP_NUM_THREADS=1 $(python) -m pytest -n $(WORKERS) $(ARGS)
+	@OMP_NUM_THREADS=1 $(python) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(stamp)
 	@OMP_NUM_THREADS=1 $(python) -m pytest -m slow $(ARGS)

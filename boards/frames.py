@@ -95,7 +95,7 @@ class Status:
 
     active:     an inference has begun and not ended
     complete:   there is an answer
-    flags:      of what surrounds the accelerator, board by board
+    flags:      of weights in a memory chip: bit 0 they can be read, bit 1 they are none
     bad_frames: since the board's reset, saturating
     missing:    bytes of samples that the inference still waits for
     """

@@ -29,7 +29,7 @@ class Link(wiring.Component):
       `words`     from the accelerator, kept until the next inference begins
       `writes`    address in bytes and 64-bit word for the weight memory, if `identity.writable`
       `reset`     level, 16 cycles: the accelerator (and what holds its streams) starts anew
-      `flags`     shown in the status, for what surrounds the accelerator
+      `flags`     shown in the status: of weights in a memory chip
       `busy`      from an inference's first sample until its last word
       `error`     a frame was bad; stays until reset
     Latency: a sample follows its frame's last byte within about 6 cycles.

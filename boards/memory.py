@@ -102,13 +102,13 @@ class StreamedCore(wiring.Component):
 class BoardCore(wiring.Component):
     """`StreamedCore` with the pins of its chip: what `boards.top` takes for an accelerator.
 
-    Ports: `i`, `o`, and with SDRAM `writes`, as of `StreamedCore`.
+    Ports: `i`, `o`, `loaded`, `bad_image`, and with SDRAM `writes`, as of `StreamedCore`.
     """
 
     def __init__(self, streamed: StreamedCore, memory: ExternalMemory) -> None:
         self._streamed, self._memory = streamed, memory
         members = streamed.signature.members
-        super().__init__({name: members[name] for name in ("i", "o", "writes") if name in members})
+        super().__init__({name: members[name] for name in members if name != "pins"})
 
     def elaborate(self, platform):
         m = Module()
@@ -116,8 +116,11 @@ class BoardCore(wiring.Component):
         pads = FlashPads if self._memory.kind == "flash" else Ecp5SdramPads
         m.submodules.pads = pads(streamed.pins, self._memory.resource)
         for name in self.signature.members:
-            port = wiring.flipped(getattr(self, name))
-            wiring.connect(m, getattr(streamed, name), port)
+            inner, outer = getattr(streamed, name), getattr(self, name)
+            if self.signature.members[name].is_port:
+                m.d.comb += outer.eq(inner)
+            else:
+                wiring.connect(m, inner, wiring.flipped(outer))
         return m
 
 

@@ -3,14 +3,14 @@
 
 from typing import Any
 
-from amaranth import Elaboratable, Module, ResetInserter, Signal
+from amaranth import Cat, Elaboratable, Module, ResetInserter, Signal
 from amaranth.build.run import BuildPlan
-from amaranth.lib import io, stream, wiring
+from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In, Out
 
 from boards.base import Board
 from boards.clocking import Clocking
-from boards.link import WRITE_LAYOUT, Link
+from boards.link import Link
 from boards.uart import Receiver, Transmitter, divisor_for
 from hw.identity import Identity
 
@@ -22,13 +22,15 @@ SILENCE_SECONDS = 0.05
 class System(wiring.Component):
     """The accelerator on a serial line: all of a board that is not pins or clock.
 
-    core:     component with the ports `i` and `o` of `hw.accelerator.Accelerator`
+    core:     component with the ports `i` and `o` of `hw.accelerator.Accelerator`, and if
+              `identity.writable` with `writes` of `boards.memory.StreamedCore`, whose `loaded`
+              and `bad_image` become the flags of the status
     identity: of the core
     divisor:  cycles a bit, at least 4
     silence:  cycles after which a frame that stops is given up
 
     Ports: `rx`, `tx` (the line), `busy`, `error` (a bad frame, or a byte without stop bit; stays
-    until reset), `flags` and, if `identity.writable`, `writes` and `reset`, as of `boards.link`.
+    until reset).
     """
 
     def __init__(self, core: Any, identity: Identity, divisor: int, silence: int) -> None:
@@ -36,9 +38,7 @@ class System(wiring.Component):
         self._receiver, self._transmitter = Receiver(divisor), Transmitter(divisor)
         self._link = Link(identity, silence)
         super().__init__({
-            "rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1), "error": Out(1),
-            "flags": In(8), "reset": Out(1),
-        } | ({"writes": Out(stream.Signature(WRITE_LAYOUT))} if identity.writable else {}))
+            "rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1), "error": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -51,13 +51,14 @@ class System(wiring.Component):
         wiring.connect(m, self._core.o, link.words)
         wiring.connect(m, link.tx, transmitter.i)
         if self._identity.writable:
-            wiring.connect(m, link.writes, wiring.flipped(self.writes))
+            wiring.connect(m, link.writes, self._core.writes)
+        if "loaded" in self._core.signature.members:
+            m.d.comb += link.flags.eq(Cat(self._core.loaded, self._core.bad_image))
 
         unstopped = Signal()
         with m.If(receiver.error):
             m.d.sync += unstopped.eq(1)
         m.d.comb += [receiver.rx.eq(self.rx), self.tx.eq(transmitter.tx),
-                     link.flags.eq(self.flags), self.reset.eq(link.reset),
                      self.busy.eq(link.busy), self.error.eq(link.error | unstopped)]
         return m
 
@@ -65,17 +66,16 @@ class System(wiring.Component):
 class BoardTop(Elaboratable):
     """`System` on a board's serial line and lights.
 
-    core, identity: as of `System`; the core of a `writable` one has the port `writes`
+    core, identity: as of `System`
     baud:        of the serial line, ValueError if the board's clock cannot make it
 
     Lights: heartbeat (1 Hz), busy, error (until reset).
     """
 
     def __init__(self, core: Any, identity: Identity, board: Board, baud: int = BAUD) -> None:
-        self._board, self._core = board, core
+        self._board = board
         self._system = System(core, identity, divisor_for(board.clock_hz, baud),
                               round(board.clock_hz * SILENCE_SECONDS))
-        self._writable = identity.writable
 
     def elaborate(self, platform):
         m = Module()
@@ -84,8 +84,6 @@ class BoardTop(Elaboratable):
             generator = board.clocking(board.oscillator_hz, board.clock_hz)
             m.submodules.clocking = Clocking(generator)
         m.submodules.system = system = self._system
-        if self._writable:
-            wiring.connect(m, system.writes, self._core.writes)
 
         uart = platform.request(*board.uart, dir={"rx": "-", "tx": "-"})
         m.submodules.rx = rx = io.Buffer("i", uart.rx)

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The system from line to line around a stand-in; the top on a board."""
 
-from dataclasses import replace
-
 import pytest
 from amaranth.sim import Simulator
 
@@ -95,9 +93,3 @@ def test_board_top_refuses_a_rate():
     with pytest.raises(ValueError, match=r"^baud must be at most 12500000 and within 2 % of "
                                          r"50000000 Hz divided by an integer, not 30000000$"):
         BoardTop(StandIn(8, 8), identity(8, 8), boards.get("arty_a7"), baud=30_000_000)
-
-
-def test_a_writable_system_has_writes():
-    told = replace(identity(8, 3), writable=True)
-    assert "writes" in System(StandIn(8, 3), told, 4, 1000).signature.members
-    assert "writes" not in System(StandIn(8, 3), identity(8, 3), 4, 1000).signature.members
