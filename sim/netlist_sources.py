@@ -17,7 +17,7 @@ from hw.generate import accelerator_verilog
 from hw.report import run_yosys, synthesize
 from sim.xilinx_cells import cell_models
 
-CORE = f"{TOP}.core"    # the accelerator's module in a board's design
+CORE = f"{TOP}.system.core"    # the accelerator's module in a board's design
 _NUMBER = re.compile(r"\$\d+$")
 
 
@@ -37,7 +37,9 @@ class Netlist:
         found = []
         for port in self.ports:
             signal = _NUMBER.sub("", port)
-            value = {"enable": "1'b1", "weights_address": "32'd0", "bad_image": ""}.get(signal)
+            # `reset` is that of a board's link.
+            value = {"enable": "1'b1", "reset": "1'b0", "weights_address": "32'd0",
+                     "bad_image": ""}.get(signal)
             if value is None:
                 value = re.sub(r"__payload$", "", signal) if signal.startswith("weights__") \
                     else signal

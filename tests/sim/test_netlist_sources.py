@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+import re
+
 import pytest
 
-from sim.netlist_sources import Netlist, _below, _ports
+import boards
+from hw.build import write_sources
+from sim.netlist_sources import CORE, Netlist, _below, _ports
+from tests.sim.test_netlist import tiny
 
 
 def test_connections_know_every_port():
@@ -16,6 +21,16 @@ def test_connections_know_every_port():
 def test_an_unknown_port_is_refused():
     with pytest.raises(ValueError, match="must have the ports of the accelerator, not 'maps__x'"):
         Netlist("", ("clk", "maps__x")).connections()
+
+
+def test_a_board_has_the_core_with_known_ports(tmp_path):
+    """As `board_netlist` cuts it out after the synthesis, which is slow."""
+    program, _ = tiny(0)
+    text = write_sources(tmp_path, program, boards.get("arty_a7")).read_text()
+    ports, = re.findall(rf"^module \\{re.escape(CORE)} \((.*?)\);", text, re.M | re.S)
+    names = [port.strip().removeprefix("\\") for port in ports.split(",")]
+    connections = Netlist("", tuple(names)).connections()
+    assert "reset (1'b0)" in connections and connections.count("(i_valid)") == 1
 
 
 def test_ports_of_verilog():
