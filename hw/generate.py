@@ -2,6 +2,7 @@
 """Verilog of an accelerator."""
 
 import contextlib
+import gc
 import re
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -50,7 +51,7 @@ def accelerator_rtlil(program: Program, trace: bool = False, name: str = "accele
 
 def _rtlil(component: wiring.Component, name: str, platform: Any = None) -> str:
     contents: list[str] = []
-    with _without_contents(contents):
+    with _without_contents(contents), _without_collector():
         text = rtlil.convert(component, name=name, platform=platform, emit_src=False)
     waiting = iter(contents)
     return _CONTENTS.sub(lambda cell: cell[1] + next(waiting), text)
@@ -75,6 +76,18 @@ def _without_contents(contents: list[str]) -> Iterator[None]:
         yield
     finally:
         rtlil.ModuleEmitter.emit_memory = original
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Nothing that Amaranth makes is free before the end, and looking for it takes a third longer."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def share_modules(text: str) -> str:
