@@ -20,6 +20,7 @@ from hw.report import SynthesisError, synthesize
 from hw.toolchains import Timing, ToolError
 
 CORE = "accelerator"
+CONSTRAINTS = "pins.xdc"
 # The goal of the project's 64-lane core is 100 MHz; placers stop early at targets that are easy.
 TARGET_MHZ = 150
 
@@ -31,15 +32,18 @@ class Device:
     part:      as the vendor writes it
     toolchain: name of one with a `place` method
     options:   of its nextpnr
+    pins:      of the harness's ports, where place and route wants them
     """
 
     part: str
     toolchain: str
     options: tuple[str, ...] = ()
+    pins: tuple[tuple[str, str], ...] = ()
 
 
 DEVICES = {"ecp5_85f": Device("LFE5U-85F-8BG381C", "ecp5", ("--lpf-allow-unconstrained",)),
-           "xc7a100t": Device("xc7a100tcsg324-1", "xilinx")}
+           "xc7a100t": Device("xc7a100tcsg324-1", "xilinx", ("-o", f"xdc={CONSTRAINTS}"),
+                              (("clk", "E3"), ("rst", "C12"), ("i", "J15"), ("o", "H17")))}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -96,6 +100,10 @@ def measure(verilog: str, unit: str, device: Device, target_mhz: float) -> Timin
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="fmax-") as temporary:
         folder = Path(temporary)
         (folder / "top.v").write_text(source)
+        (folder / CONSTRAINTS).write_text("".join(
+            f"set_property {name} {value} [get_ports {port}]\n"
+            for port, pin in device.pins
+            for name, value in (("LOC", pin), ("IOSTANDARD", "LVCMOS33"))))
         design = folder / f"{HARNESS}.json"
         synthesize(folder / "top.v", HARNESS, CACHE, family=toolchain.family,
                    netlist=design)
