@@ -132,9 +132,9 @@ class RowSource:
     def here(self) -> int:
         """Cycle from which the next row is on chip."""
         if self._here is None:
-            room, needed = self._free, len(self._taken) - self._rows + HELD_ROWS
-            if needed >= 0:
-                room = max(room, self._taken[needed] + 1)
+            room, row = self._free, len(self._taken)
+            if row >= self._rows:
+                room = max(room, self._taken[row - self._rows + HELD_ROWS] + 1)
             read = room + 1
             for _ in range(self._blocks):
                 first, beats = BeatStream(read, self._latency).take(self._beats, 0)[-1]
