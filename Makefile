@@ -4,6 +4,7 @@
 #   make demo-board  set up, then the real host infers on 10 images on a simulated board
 #   make test        set up, then the test suite
 #   make test-slow   the tests that take more than about a minute
+#   make verify      50 random networks on random hardware, every value of each (about half an hour)
 #   make lint        ruff
 #   make fashion-mnist   Fashion-MNIST for quantize.train, from Debian's or Ubuntu's package of it
 #                        (apt-get, no root) into build/data; where there is no apt, set the
@@ -38,7 +39,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 python := $(VENV)/bin/python
 stamp  := $(VENV)/.spikeloom
 
-.PHONY: setup demo demo-board test test-slow lint fashion-mnist tools-xilinx tools-asic clean distclean
+.PHONY: setup demo demo-board test test-slow verify lint fashion-mnist tools-xilinx tools-asic clean distclean
 .DELETE_ON_ERROR:
 
 setup: $(stamp)
@@ -67,6 +68,9 @@ test: $(stamp)
 
 test-slow: $(stamp)
 	@OMP_NUM_THREADS=1 $(python) -m pytest -m slow $(ARGS)
+
+verify: $(stamp)
+	@OMP_NUM_THREADS=1 $(python) -m sim.verify --workers $(WORKERS) $(ARGS)
 
 lint: $(stamp)
 	$(python) -m ruff check .

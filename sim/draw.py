@@ -44,7 +44,7 @@ DIMENSIONS: Mapping[str, tuple] = MappingProxyType({
 class Combination:
     """What is built and simulated.
 
-    chosen:  the value of each dimension
+    chosen:  the value of each dimension, as it was built
     program: the network on its hardware
     latency, stalls, gaps: of `sim.run.Simulator.start`
     refused: draws that the hardware could not be built for
@@ -89,7 +89,8 @@ def draw(seed: int, number: int) -> Combination:
     reasons = []
     for attempt in range(ATTEMPTS):
         # Maps of a small network may have no part that could be outside.
-        memory = chosen["memory"] if attempt < ATTEMPTS // 2 else "room"
+        outside = chosen["port_bits"] and attempt < ATTEMPTS // 2
+        memory = chosen["memory"] if outside else "room"
         try:
             model = _model(chosen, chance, memory)
             program = compile_model(model, _hardware(chosen, model, chance, memory))
@@ -97,7 +98,8 @@ def draw(seed: int, number: int) -> Combination:
             reasons.append(str(error))
             continue
         latency, stalls, gaps = (int(chance.integers(1, limit)) for limit in (200, 1000, 1000))
-        return Combination(seed, number, chosen, program, latency, stalls, gaps, attempt)
+        built = chosen | {"memory": memory, "banks": program.hardware.geometry.banks}
+        return Combination(seed, number, built, program, latency, stalls, gaps, attempt)
     raise ValueError(f"combination {number} of seed {seed} must be possible to build, but the "
                      f"last of {ATTEMPTS} draws was refused: {reasons[-1]}")
 

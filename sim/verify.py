@@ -192,7 +192,7 @@ def summary(verdicts: Sequence[Verdict]) -> list[str]:
              f"{wrong:,} mismatches in {values:,} values of {inferences:,} inferences",
              f"cycles of {exact:,} of {layers:,} layers as predicted",
              f"{met:,} of {possible:,} pairs of values of two dimensions came together"]
-    for each in sorted(verdicts, key=lambda each: each.number):
+    for each in verdicts:
         if not each.passed:
             lines += [f"{each.name}; again: {each.command}", *(f"  {line}" for line in each.shown)]
     return lines
@@ -219,7 +219,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> list[Verdict]:
-    """The verdicts as they come, with a bar; raises ValueError for bad input."""
+    """The verdicts, each printed as it comes; raises ValueError for bad input."""
     numbers = arguments.only or range(arguments.count)
     if arguments.seed < 0 or min(numbers) < 0:
         raise ValueError("--seed and --only must not be negative, not "
@@ -235,7 +235,7 @@ def run(arguments: argparse.Namespace) -> list[Verdict]:
             bar.write(f"{verdict.number:4} {'ok' if verdict.passed else 'FAILED':6} "
                       f"{verdict.values:>9,} values {verdict.seconds:4.0f} s  {verdict.name}",
                       file=sys.stdout)
-    return verdicts
+    return sorted(verdicts, key=lambda verdict: verdict.number)
 
 
 def main(argv: list[str] | None = None) -> int:
