@@ -5,6 +5,8 @@
 #   make test        set up, then the test suite
 #   make test-slow   the tests that take more than about a minute
 #   make verify      50 random networks on random hardware, every value of each (about half an hour)
+#   make test-icarus the testbenches on Icarus Verilog as well, which `make tools-icarus` unpacks
+#                    from Debian's or Ubuntu's package into ~/.cache/spikeloom (no root)
 #   make lint        ruff
 #   make fashion-mnist   Fashion-MNIST for quantize.train, from Debian's or Ubuntu's package of it
 #                        (apt-get, no root) into build/data; where there is no apt, set the
@@ -39,7 +41,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 python := $(VENV)/bin/python
 stamp  := $(VENV)/.spikeloom
 
-.PHONY: setup demo demo-board test test-slow verify lint fashion-mnist tools-xilinx tools-asic clean distclean
+.PHONY: setup demo demo-board test test-slow test-icarus verify lint fashion-mnist \
+        tools-xilinx tools-asic tools-icarus clean distclean
 .DELETE_ON_ERROR:
 
 setup: $(stamp)
@@ -69,6 +72,10 @@ test: $(stamp)
 test-slow: $(stamp)
 	@OMP_NUM_THREADS=1 $(python) -m pytest -m slow $(ARGS)
 
+test-icarus: tools-icarus
+	@SPIKELOOM_ICARUS=required OMP_NUM_THREADS=1 $(python) -m pytest -m "slow or not slow" \
+	  tests/sim/test_icarus.py $(ARGS)
+
 verify: $(stamp)
 	@OMP_NUM_THREADS=1 $(python) -m sim.verify --workers $(WORKERS) $(ARGS)
 
@@ -96,6 +103,9 @@ tools-xilinx: $(stamp)
 
 tools-asic: $(stamp)
 	@$(python) -m hw.toolchains.cells
+
+tools-icarus: $(stamp)
+	@$(python) -m sim.icarus
 
 clean:
 	rm -rf build .pytest_cache .ruff_cache .hypothesis

@@ -80,7 +80,7 @@ def _without_contents(contents: list[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_collector() -> Iterator[None]:
-    """Nothing that Amaranth makes is free before the end, and looking for it takes a third longer."""
+    """Nothing that Amaranth makes is free before the end; looking for it takes a third longer."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""cocotb tests of single units: one Amaranth component as Verilog, on Verilator."""
+"""cocotb tests of single units: one Amaranth component as Verilog, on Verilator or Icarus."""
 
 import importlib
 import json
@@ -16,6 +16,7 @@ from amaranth.hdl import Signal, Value
 from amaranth.lib import wiring
 
 from sim.build import CACHE, Design, build
+from sim.icarus import Icarus
 from sim.toolchain import ToolError, cocotb_environment
 
 _PORT = re.compile(r"^  (input|output) (?:signed )?(?:\[[\d:]+\] )?(\S+) ?;$", re.MULTILINE)
@@ -47,12 +48,13 @@ def unit_design(component: wiring.Component, waves: bool = False) -> tuple[Desig
 
 def run_unit(component: wiring.Component, module: str,
              parameters: Mapping[str, Any] | None = None, *, waves: Path | str | None = None,
-             cache: Path = CACHE) -> None:
+             cache: Path = CACHE, icarus: Icarus | None = None) -> None:
     """Run the cocotb tests of `module` (a dotted name) against `component`.
 
     parameters: JSON values that the tests read by `sim.streams.parameters()`; the key "inputs" is
                 added, the names of the unit's inputs
-    waves:      VCD file to write
+    waves:      VCD file to write, by Verilator
+    icarus:     run them on it instead of Verilator
 
     Raises UnitError if a test fails, ToolError if a tool is missing or there was no test.
     """
@@ -64,10 +66,14 @@ def run_unit(component: wiring.Component, module: str,
         if environment is None:
             raise ToolError("cocotb needs Python's shared library, which is not installed: on "
                             "Debian and Ubuntu it is in the package libpython3-dev")
-        executable = build(design, cache)
         settings = directory / "parameters.json"
         settings.write_text(json.dumps(dict(parameters or {}) | {"inputs": inputs}))
-        command = [str(executable), f"+parameters={settings}"]
+        arguments = [f"+parameters={settings}"]
+        if icarus is None:
+            command = [str(build(design, cache)), *arguments]
+        else:
+            command, environment = icarus.command(icarus.compile(design, directory), environment,
+                                                  arguments)
         if waves is not None:
             command += ["--trace", "--trace-file", str(Path(waves).absolute())]
         run = subprocess.run(command, cwd=directory, env=environment, text=True, check=False,
@@ -75,10 +81,10 @@ def run_unit(component: wiring.Component, module: str,
         _judge(module, results, run.stdout)
 
 
-def run_bench(name: str, **parameters: Any) -> None:
+def run_bench(name: str, icarus: Icarus | None = None, **parameters: Any) -> None:
     """Run `sim.benches.<name>` against the component that its `unit(parameters)` makes."""
     module = importlib.import_module(f"sim.benches.{name}")
-    run_unit(module.unit(parameters), module.__name__, parameters)
+    run_unit(module.unit(parameters), module.__name__, parameters, icarus=icarus)
 
 
 def _judge(module: str, results: Path, log: str) -> None:

@@ -2,20 +2,15 @@
 """Standard-cell libraries for the ASIC target, unpacked into a cache: `python -m
 hw.toolchains.cells`.
 
-Debian and Ubuntu package two libraries of Oklahoma State University with qflow.  The packages are
-downloaded with apt and unpacked, not installed: no root, and nothing outside the cache changes.
+Debian and Ubuntu package two libraries of Oklahoma State University with qflow.
 """
 
 import argparse
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from hw.toolchains.provision import cache_folder as xilinx_folder
+from hw.toolchains import packages
 
 # Of two processes, 180 nm and 350 nm.
 LIBRARIES = ("osu018", "osu035")
@@ -24,7 +19,7 @@ HOW = "make tools-asic unpacks them, and --liberty FILE names another library"
 
 def cache_folder() -> Path:
     """Of the unpacked libraries, outside of any work tree."""
-    return xilinx_folder().with_name("asic")
+    return packages.cache_folder("asic")
 
 
 def find_library(name: str = LIBRARIES[0]) -> Path | None:
@@ -32,23 +27,6 @@ def find_library(name: str = LIBRARIES[0]) -> Path | None:
     place = Path("usr/share/qflow/tech", name, f"{name}_stdcells.lib")
     found = (root / place for root in (Path("/"), cache_folder()))
     return next((path for path in found if path.is_file()), None)
-
-
-def provision(target: Path) -> None:
-    """Download and unpack all libraries into `target`, which appears complete or not at all.
-
-    Raises subprocess.CalledProcessError if apt or dpkg fails.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".asic-") as temporary:
-        root = Path(temporary) / "root"
-        root.mkdir()
-        packages = [f"qflow-tech-{name}" for name in LIBRARIES]
-        subprocess.run(["apt-get", "--quiet=2", "-o", "APT::Sandbox::User=root", "download",
-                        *packages], cwd=temporary, check=True, stdout=subprocess.DEVNULL)
-        for archive in sorted(Path(temporary).glob("*.deb")):
-            subprocess.run(["dpkg-deb", "--extract", archive, root], check=True)
-        os.replace(root, target)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -63,22 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if all(map(find_library, LIBRARIES)):
         print(f"the libraries are there: {', '.join(map(str, map(find_library, LIBRARIES)))}")
         return 0
-    for needed in ("apt-get", "dpkg-deb"):
-        if shutil.which(needed) is None:
-            print(f"error: {needed} must be on the PATH: the libraries come from Debian or Ubuntu",
-                  file=sys.stderr)
-            return 2
-    try:
-        provision(cache_folder())
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except subprocess.CalledProcessError as error:
-        print(f"error: {error.cmd[0]} failed; what it said is above (apt-get update may help)",
-              file=sys.stderr)
-        return 1
-    print(f"unpacked {', '.join(LIBRARIES)} into {cache_folder()}")
-    return 0
+    return packages.provide(", ".join(LIBRARIES), [f"qflow-tech-{name}" for name in LIBRARIES],
+                            cache_folder())
 
 
 if __name__ == "__main__":

@@ -53,8 +53,9 @@ class SpikeMemoryModel:
         en, half, addresses, data, _ = self._ports(name)
         while True:
             await ReadOnly()
-            lines = _parts(addresses, self._address_bits) if int(en.value) else None
-            which = int(half.value)
+            lines, which = None, 0
+            if en.value.is_resolvable and int(en.value):   # before the reset it may be X
+                lines, which = _parts(addresses, self._address_bits), int(half.value)
             await FallingEdge(self._bench.dut.clk)
             if lines is not None and data is not None:
                 width = len(data) // LINE
@@ -66,7 +67,8 @@ class SpikeMemoryModel:
         en, half, addresses, data, merge = self._ports(name)
         while True:
             await ReadOnly()
-            banks, merges = int(en.value), int(merge.value) if merge is not None else 0
+            banks = int(en.value) if en.value.is_resolvable else 0
+            merges = int(merge.value) if banks and merge is not None else 0
             for bank, (line, word) in enumerate(zip(_parts(addresses, self._address_bits),
                                                     _parts(data, self._word_bits))):
                 if banks >> bank & 1:
