@@ -18,7 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-import hw
+from hw.generate import accelerator_verilog
 from hw.options import positive
 from hw.report import SynthesisError
 from sim import scaling_plot
@@ -27,7 +27,7 @@ from sim.build import content_hash, write_whole
 from sim.cases import DIGITS, ENGINE, FASHION, IMAGENET_MEMORY, Case, Source, bench, synthetic
 from sim.load import fail
 from sim.metrics import BY_KEY, check
-from sim.results import ensure
+from sim.results import compile_case, ensure
 from sim.run import SimulationError
 from sim.toolchain import ToolError
 from sim.workload import commit, measure
@@ -75,10 +75,10 @@ class Point:
 
 
 def point_key(case: Case) -> str:
-    """Hash of the hardware's sources, its options and the network."""
-    sources = [path.read_text() for path in sorted(Path(hw.__path__[0]).glob("*.py"))]
+    """Hash of the hardware as Verilog, its options and the network."""
+    program, = compile_case(case)
     manifest = (case.sources[0].directory / "manifest.json").read_text()
-    return content_hash([*sources, *case.options, manifest])
+    return content_hash([accelerator_verilog(program), *case.options, manifest])
 
 
 def read_points(path: Path) -> list[Point]:
