@@ -5,6 +5,7 @@
 #   make test        set up, then the test suite
 #   make test-slow   the tests that take more than about a minute
 #   make verify      50 random networks on random hardware, every value of each (about half an hour)
+#   make fuzz        2,000 damaged and made-up files for each loader
 #   make test-icarus the testbenches on Icarus Verilog as well, which `make tools-icarus` unpacks
 #                    from Debian's or Ubuntu's package into ~/.cache/spikeloom (no root)
 #   make lint        ruff
@@ -41,7 +42,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 python := $(VENV)/bin/python
 stamp  := $(VENV)/.spikeloom
 
-.PHONY: setup demo demo-board test test-slow test-icarus verify lint fashion-mnist \
+.PHONY: setup demo demo-board test test-slow test-icarus verify fuzz lint fashion-mnist \
         tools-xilinx tools-asic tools-icarus clean distclean
 .DELETE_ON_ERROR:
 
@@ -75,6 +76,10 @@ test-slow: $(stamp)
 test-icarus: tools-icarus
 	@SPIKELOOM_ICARUS=required OMP_NUM_THREADS=1 $(python) -m pytest -m "slow or not slow" \
 	  tests/sim/test_icarus.py $(ARGS)
+
+fuzz: $(stamp)
+	@SPIKELOOM_FUZZ=2000 OMP_NUM_THREADS=1 $(python) -m pytest -n $(WORKERS) \
+	  tests/quantize/test_hostile_files.py $(ARGS)
 
 verify: $(stamp)
 	@OMP_NUM_THREADS=1 $(python) -m sim.verify --workers $(WORKERS) $(ARGS)

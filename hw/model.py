@@ -262,13 +262,25 @@ class Samples:
 
     @classmethod
     def load(cls, directory: Path | str) -> "Samples":
-        """Read the samples of a model directory; ValueError if it has none."""
+        """Read the samples of a model directory; ValueError if it has none, or other tensors."""
         directory = Path(directory)
         manifest = read_manifest(directory)
         if SAMPLES not in manifest["sha256"]:
             raise ValueError(f"model directory {directory} must hold {SAMPLES}, which it does not")
         flat = load_checked(directory, SAMPLES, manifest)
+        for name, dtype, least in (("inputs", np.int32, 4), ("labels", np.int64, 1)):
+            if name not in flat or flat[name].dtype != dtype or flat[name].ndim < least:
+                raise ValueError(f"{directory / SAMPLES} must hold {name} as "
+                                 f"{np.dtype(dtype).name} of {least} dimensions or more, "
+                                 f"not {_kind(flat.get(name))}")
+        if len(flat["inputs"]) != flat["labels"].size:
+            raise ValueError(f"{directory / SAMPLES} must hold a label for each input, not "
+                             f"{flat['labels'].size} for {len(flat['inputs'])}")
         return cls(flat["inputs"], flat["labels"])
+
+
+def _kind(tensor: np.ndarray | None) -> str:
+    return "nothing" if tensor is None else f"{tensor.dtype} of shape {tensor.shape}"
 
 
 def sha256(path: Path) -> str:

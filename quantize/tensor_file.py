@@ -7,12 +7,12 @@ and an `argparse.Namespace` (timm's containers hold their arguments so), and not
 """
 
 import argparse
+import io
 import json
 import os
 import pickle
 import re
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from torch import Tensor
 
 METADATA = "spikeloom"  # key of our JSON in the metadata of a safetensors file
 PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar")
+ZIP = b"PK\x03\x04"
 CONTAINERS = ("state_dict", "state_dict_ema", "model")
 
 
@@ -108,9 +109,11 @@ def _read_safetensors(path: Path) -> TensorFile:
 
 
 def _read_pickle(path: Path, weights: str) -> TensorFile:
+    # From memory: a file would set aside as much as a damaged length says before it reads.
+    data = path.read_bytes()
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # torch's message is a page of advice, a part of which is to switch the protection off.
         wanted = re.search(r"\bGLOBAL ([\w.]+)", str(error))
@@ -119,7 +122,7 @@ def _read_pickle(path: Path, weights: str) -> TensorFile:
                              f"not {wanted[1]!r}") from None
         raise ValueError(f"{path} is not a whole PyTorch checkpoint of tensors") from None
     except Exception as error:  # a damaged pickle can raise anything
-        kind = "" if zipfile.is_zipfile(path) else " (cut short, or of another kind)"
+        kind = "" if data.startswith(ZIP) else " (cut short, or of another kind)"
         raise ValueError(f"{path} is not a whole PyTorch checkpoint{kind}: "
                          f"{_line(error)}") from None
     return _open_container(path, content, weights)
