@@ -11,8 +11,7 @@ from boards.memory import StreamedCore
 from boards.sdram import Sdram, SdramTimings
 from hw.accelerator import Accelerator
 from hw.compiler import Program
-from tests.boards.flash_chip import FlashChip
-from tests.boards.sdram_chip import SdramChip
+from tests.boards.chips import FlashChip, SdramChip
 from tests.hw.harness import Bench
 from tests.hw.whole import samples_of
 
