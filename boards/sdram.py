@@ -115,7 +115,9 @@ class Sdram(wiring.Component):
         is_open, open_bank, open_row = Signal(), Signal(BANK_BITS), Signal(ROW_BITS)
         here, word = Signal(), Signal(2)
         m.d.comb += [
-            target.eq(Mux(writes.valid, writes.payload.address[1:ADDRESS_BITS], reads.address)),
+            # A write may come while the words of a beat are read.
+            target.eq(Mux(writes.valid & ~reads.reading, writes.payload.address[1:ADDRESS_BITS],
+                          reads.address)),
             here.eq(is_open & (open_bank == bank) & (open_row == row)),
             reads.dq.eq(pins.dq_i), reads.may_begin.eq(~due.now & ~writes.valid & here),
         ]

@@ -29,6 +29,7 @@ import boards
 from boards.base import BLOCK_RAM
 from boards.driver import Answer, RemoteBoard
 from boards.host import infer, load, load_samples
+from boards.memory import check_room
 from boards.serial_port import LinkError, SerialPort
 from boards.top import BAUD, System
 from hw.accelerator import Accelerator
@@ -37,7 +38,7 @@ from hw.compiler import Program, compile_model
 from hw.generate import component_verilog
 from hw.identity import Identity
 from hw.model import SHIPPED_MODEL, FixedPointModel
-from hw.options import positive
+from hw.options import add_spill_options, positive
 from quantize.golden import GoldenModel, LayerResult
 from sim.board_top import (
     DIVISOR,
@@ -162,6 +163,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--lanes", type=positive, metavar="N",
                         help="as of python -m hw.build, and so are the defaults")
     parser.add_argument("--banks", type=positive, metavar="N", help="likewise")
+    add_spill_options(parser)
     parser.add_argument("--samples", type=positive, default=10, metavar="N",
                         help="held-out images (default: %(default)s)")
     parser.add_argument("--noise", type=float, default=0, metavar="P",
@@ -190,6 +192,7 @@ def main(argv: list[str] | None = None) -> int:
             if memory is None:
                 simulator = build_simulator(program, board.clock_hz)
             else:
+                check_room(memory, program)
                 simulator = build_top_simulator(program, board, memory)
                 image = Path(folder) / "weights.bin"
                 image.write_bytes(program.stream)

@@ -7,7 +7,8 @@ import pytest
 from amaranth.sim import Simulator
 
 import boards
-from boards.memory import ImageWatch, external_core
+from boards.base import ExternalMemory
+from boards.memory import ImageWatch, check_room, external_core
 from hw.axi import block_bytes
 from hw.compiler import compile_model
 from hw.config import HardwareConfig
@@ -45,13 +46,14 @@ def test_image_watch(bits):
     assert seen == [loaded for _, _, loaded in writes]
 
 
-def check(name, count, **options):
-    """Every word but the cycles of `count` inferences, and the bytes that were read."""
+def check(name, count, spills=None, **options):
+    """Every word but the cycles of `count` inferences, and the bytes of weights that were read."""
     board = boards.get(name)
     memory, = board.memories
     model, image = reference.random_model(TINY)
     images = [np.roll(image, n, -1) for n in range(count)]
-    program = compile_model(model, HardwareConfig.for_model(model, lanes=8, banks=2, port_bits=64))
+    program = compile_model(model, HardwareConfig.for_model(model, lanes=8, banks=2, port_bits=64,
+                                                            **spills or {}))
     answers, beats, chip = infer(board, memory, program, images, **options)
     assert (chip.faults if memory.kind == "flash" else chip.finish()) == []
     assert len(answers) == count
@@ -64,6 +66,7 @@ def check(name, count, **options):
     # The next inference's weights are read ahead, at most up to the first tiles.
     read = traffic(program)[0].read
     assert count * read <= sum(size for _, size in beats) <= (count + 0.9) * read
+    return program, chip
 
 
 # Of the ULX3S, tests/sim/test_board_top.py has the whole top.
@@ -78,12 +81,27 @@ def test_every_logit_of_two_inferences_from_power_up(name):
     check(name, 2)
 
 
-def test_a_network_that_writes_is_refused():
+def test_residual_stream_in_sdram():
+    """What the program's traffic says is read and written, besides the image; with spike maps, too:
+    tests/sim/test_board_top.py.
+    """
+    program, chip = check("ulx3s_85f", 1, {"spill_residual": True}, power_up=2_000)
+    weights, residual = traffic(program)
+    assert residual.read and residual.written
+    assert 2 * chip.commands.count("write") == len(program.stream) + residual.written
+    assert 2 * chip.commands.count("read") >= weights.read + residual.read
+
+
+def test_what_flash_and_the_chip_cannot_hold_is_refused():
     model, _ = reference.random_model(TINY)
     hardware = HardwareConfig.for_model(model, lanes=8, banks=2, port_bits=64, spill_residual=True)
-    board = boards.get("arty_a7")
     program = compile_model(model, hardware)
-    with pytest.raises(ValueError, match=r"^weight memory of a board is only read: the residual "
-                                         r"stream and all spike maps must be on chip, not in "
-                                         r"external memory$"):
+    board = boards.get("arty_a7")
+    with pytest.raises(ValueError, match=r"^a residual stream and spike maps must be on chip or in "
+                                         r"sdram, not in flash$"):
         external_core(board, board.memories[0], hardware, program.memory)
+    size = len(program.stream) // 4096 * 8192 + 8192
+    check_room(ExternalMemory("sdram", ("sdram", 0), size), program)
+    with pytest.raises(ValueError, match=rf"^weights in sdram must have at most {size // 4:,} "
+                                         rf"bytes, not {len(program.stream):,}$"):
+        check_room(ExternalMemory("sdram", ("sdram", 0), size // 2), program)

@@ -87,6 +87,22 @@ def test_what_was_written_is_read(bits, gaps):
     assert chip.commands.count("write") == 4 * len(words + far)
 
 
+@every_width
+def test_writes_while_beats_are_read(bits):
+    """A write may come between the words of a beat, to another bank, row and column."""
+    chip = filled()
+    bench, dut = bench_of(bits, chip)
+    bursts = [(1024 * n, 512 * 8 // bits) for n in range(12)]
+    writes = [{"address": 0x8000 + 1032 * n, "data": n} for n in range(60)]
+    bench.source(dut.writes, writes, 40, first=200)
+    got, _, _ = read(bench, dut, bits, bursts, (3, 0))
+    bench.run(extra=20)
+    assert chip.finish() == []
+    assert chip.commands.count("write") == 4 * len(writes)
+    assert got == expected(bits, bursts, chip)
+    assert [chip.word(each["address"] // 2) for each in writes] == list(range(60))
+
+
 def test_initialisation_at_its_real_time():
     chip = SdramChip()
     chip.load(0, NOISE)

@@ -34,7 +34,7 @@ def infer(board: Board, memory: ExternalMemory, program: Program, images: list[n
         chip = SdramChip(power_up=power_up)
         controller = Sdram(hardware.port_bits, board.clock_hz, SdramTimings(power_up))
     accelerator = Accelerator(hardware, program.memory)
-    core = StreamedCore(accelerator, hardware, controller, memory.offset)
+    core = StreamedCore(accelerator, hardware, controller, memory)
     bench = Bench(core, max_cycles=max_cycles)
     if memory.kind == "sdram":
         bench.source(core.writes, [
