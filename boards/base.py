@@ -65,6 +65,16 @@ class ExternalMemory:
         """Bytes for an image."""
         return self.size - self.offset
 
+    @property
+    def residual_offset(self) -> int:
+        """Of a spilled residual stream, in bytes; whatever the program, as it can be changed."""
+        return self.size // 2
+
+    @property
+    def maps_offset(self) -> int:
+        """Of spilled spike maps; they have a quarter of the chip, as the residual stream has."""
+        return self.size // 4 * 3
+
 
 @dataclass(frozen=True)
 class Board:

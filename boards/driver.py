@@ -37,6 +37,7 @@ REPLY_SECONDS = 0.5
 # Without a byte after which the rest of a reply is not waited for.
 QUIET_SECONDS = 0.1
 ATTEMPTS = 10
+LEAST_WRITE = 32  # bytes of a frame of weights
 LEAST_WORDS = 4   # of a frame of an answer: a shorter one hardly has better chances
 # Between questions whether an inference is done: at first, and at most.
 POLL_SECONDS = (0.001, 0.05)
@@ -162,7 +163,8 @@ class RemoteBoard:
 
     def write(self, address: int, data: bytes,
               progress: Callable[[int], object] = lambda count: None) -> None:
-        """Write `data` into the weight memory; `progress` is told the bytes of each part.
+        """Write `data` into the weight memory, in shorter frames if long ones do not come through;
+        `progress` is told the bytes of each part.
 
         Raises ValueError unless address and size are multiples of 8.
         """
@@ -170,9 +172,20 @@ class RemoteBoard:
             if value % WORD_BYTES or not 0 <= value < 1 << 32:
                 raise ValueError(f"{name} must be a multiple of {WORD_BYTES} below 2**32, "
                                  f"not {value!r}")
-        for start in range(0, len(data), WRITE_BYTES):
-            part = data[start:start + WRITE_BYTES]
-            self._ask(Command.WRITE, struct.pack("<I", address + start) + part)
+        start, size = 0, WRITE_BYTES
+        while start < len(data):
+            part = data[start:start + size]
+            try:
+                self._ask(Command.WRITE, struct.pack("<I", address + start) + part)
+            except RefusedError:
+                raise
+            except LinkError:
+                if (size := size // 2 // WORD_BYTES * WORD_BYTES) < LEAST_WRITE:
+                    raise
+                # The board may have carried it out, and would not look at this number again.
+                self._begin_anew()
+                continue
+            start += len(part)
             progress(len(part))
 
     def _read(self, first: int, count: int) -> bytes:
@@ -208,11 +221,15 @@ class RemoteBoard:
                                 f"{first} on, not {len(data)}")
             return data
 
+    def _begin_anew(self) -> None:
+        """Agree with the board on another sequence number."""
+        self._sequence = os.urandom(1)[0]
+        self._ask(Command.IDENTIFY)
+
     def _abandon(self) -> None:
         """Leave the board in a state from which the next inference can begin, if it answers."""
         try:
-            self._sequence = os.urandom(1)[0]
-            self._ask(Command.IDENTIFY)
+            self._begin_anew()
             self.reset()
         except LinkError:
             pass   # the error that led here says more

@@ -47,8 +47,9 @@ class FlashPins(wiring.Signature):
 class Flash(wiring.Component):
     """Read bursts from the flash, at its own addresses.
 
-    After reset it reads the configuration register, and sets the QUAD bit if it is not set: once in
-    the life of a chip, as the bit keeps its value.  A burst that begins where the one before ended
+    After reset it waits until no register is being written, which a reset may have left behind,
+    reads the configuration register, and sets the QUAD bit if it is not set: once in the life of a
+    chip, as the bit keeps its value.  A burst that begins where the one before ended
     goes on in the same read of the chip, as the clock of the chip stands still between them.
 
     port_bits: 64 or 128
@@ -114,7 +115,7 @@ class Flash(wiring.Component):
         m.submodules.data = data = _Beats(self._bits)
         m.d.comb += [data.dq.eq(pins.dq_i), data.length.eq(self.axi.ar.payload.len)]
         wiring.connect(m, data.r, wiring.flipped(self.axi.r))
-        with m.FSM(init="Configuration"):
+        with m.FSM(init="Poll"):
             step("Configuration", 16, Command.READ_CONFIGURATION << 8, "Quad")
             with m.State("Quad"):
                 m.d.sync += configuration.eq(answer)

@@ -7,15 +7,31 @@ from amaranth import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from boards.arbiter import ReadArbiter, WordWriter, WriteMerge
 from boards.base import Board, ExternalMemory
 from boards.flash import Flash
 from boards.pads import Ecp5SdramPads, FlashPads
 from boards.sdram import WRITE, Sdram
 from hw.accelerator import Accelerator
 from hw.axi import ADDRESS_BITS, BEAT_COUNT_BITS, block_bytes
+from hw.compiler import Program
 from hw.config import HardwareConfig
 from hw.readout import OUTPUT
 from hw.tiles import MAGIC
+
+
+def check_room(memory: ExternalMemory, program: Program) -> None:
+    """ValueError, one sentence, for a program that needs more of the chip than it has."""
+    hardware = program.hardware
+    spills = hardware.spills_residual or hardware.spills_maps
+    quarter = memory.size // 4
+    for name, size, room in (
+            ("weights", len(program.stream), memory.residual_offset if spills else memory.room),
+            ("a residual stream", program.residual_bytes, quarter),
+            ("spike maps", program.map_bytes, quarter)):
+        if size > room:
+            raise ValueError(f"{name} in {memory.kind} must have at most {room:,} bytes, "
+                             f"not {size:,}")
 
 
 class ImageWatch(wiring.Component):
@@ -50,25 +66,26 @@ class ImageWatch(wiring.Component):
 class StreamedCore(wiring.Component):
     """An accelerator with streamed weights, and the controller of the chip that holds them.
 
+    In SDRAM the residual stream and spike maps can be as well, each at its place.
+
     core:       accelerator with the port `weights`
     controller: `boards.flash.Flash` or `boards.sdram.Sdram`
-    offset:     of the image in the chip, in bytes
+    memory:     where in the chip everything is
 
     Ports: `i`, `o` of the accelerator, `pins` of the controller, `loaded` (the weights can be
     read), `bad_image` (they are none); with SDRAM `writes`: addresses count from the image's begin,
     and after all of it was written, the accelerator starts.  Reset it after writing another one.
-    Raises ValueError if the accelerator would write to the memory.
+    Raises ValueError if the accelerator would write to a flash.
     """
 
     def __init__(self, core: Accelerator, hardware: HardwareConfig, controller: Flash | Sdram,
-                 offset: int) -> None:
-        if hardware.spills_residual or hardware.spills_maps:
-            raise ValueError(
-                "weight memory of a board is only read: the residual stream and all spike maps "
-                "must be on chip, not in external memory")
-        self._core, self._hardware, self._controller = core, hardware, controller
-        self._offset = offset
+                 memory: ExternalMemory) -> None:
         self._writable = isinstance(controller, Sdram)
+        if not self._writable and (hardware.spills_residual or hardware.spills_maps):
+            raise ValueError("a residual stream and spike maps must be on chip or in sdram, "
+                             "not in flash")
+        self._core, self._hardware, self._controller = core, hardware, controller
+        self._memory = memory
         super().__init__({
             "i": In(stream.Signature(hardware.input_width)), "o": Out(stream.Signature(OUTPUT)),
             "pins": controller.signature.members["pins"],
@@ -81,22 +98,50 @@ class StreamedCore(wiring.Component):
         m.submodules.controller = controller = self._controller
         wiring.connect(m, wiring.flipped(self.i), core.i)
         wiring.connect(m, core.o, wiring.flipped(self.o))
-        wiring.connect(m, core.weights, controller.axi)
         wiring.connect(m, controller.pins, wiring.flipped(self.pins))
-        m.d.comb += [core.weights_address.eq(self._offset), core.enable.eq(self.loaded),
+        m.d.comb += [core.weights_address.eq(self._memory.offset), core.enable.eq(self.loaded),
                      self.bad_image.eq(core.bad_image), self.loaded.eq(controller.ready)]
+        spilled = []
+        for spills, name, address in (
+                (self._hardware.spills_residual, "residual", self._memory.residual_offset),
+                (self._hardware.spills_maps, "maps", self._memory.maps_offset)):
+            if spills:
+                m.d.comb += getattr(core, f"{name}_address").eq(address)
+                spilled.append(getattr(core, name))
+        self._connect_reads(m, [core.weights, *(port.read for port in spilled)])
         if self._writable:
-            m.submodules.watch = watch = ImageWatch(self._hardware.port_bits)
-            writes, through = self.writes, controller.writes
-            m.d.comb += [
-                through.valid.eq(writes.valid), writes.ready.eq(through.ready),
-                through.payload.data.eq(writes.payload.data),
-                through.payload.address.eq(writes.payload.address + self._offset),
-                watch.en.eq(writes.valid & writes.ready),
-                watch.address.eq(writes.payload.address), watch.data.eq(writes.payload.data),
-                self.loaded.eq(watch.loaded),
-            ]
+            self._connect_writes(m, [port.write for port in spilled])
         return m
+
+    def _connect_reads(self, m, masters):
+        if len(masters) == 1:
+            wiring.connect(m, masters[0], self._controller.axi)
+            return
+        arbiter = ReadArbiter(self._hardware.port_bits, len(masters))
+        m.submodules.arbiter = arbiter
+        for master, port in zip(masters, arbiter.masters):
+            wiring.connect(m, master, port)
+        wiring.connect(m, arbiter.memory, self._controller.axi)
+
+    def _connect_writes(self, m, masters):
+        """Of the host, whose image is watched, and of the accelerator."""
+        m.submodules.watch = watch = ImageWatch(self._hardware.port_bits)
+        m.submodules.merge = merge = WriteMerge(1 + len(masters))
+        writes, through = self.writes, merge.i[0]
+        m.d.comb += [
+            through.valid.eq(writes.valid), writes.ready.eq(through.ready),
+            through.payload.data.eq(writes.payload.data),
+            through.payload.address.eq(writes.payload.address + self._memory.offset),
+            watch.en.eq(writes.valid & writes.ready),
+            watch.address.eq(writes.payload.address), watch.data.eq(writes.payload.data),
+            self.loaded.eq(watch.loaded),
+        ]
+        for number, master in enumerate(masters):
+            writer = WordWriter(self._hardware.port_bits)
+            m.submodules[f"writer{number}"] = writer
+            wiring.connect(m, master, writer.axi)
+            wiring.connect(m, writer.o, merge.i[1 + number])
+        wiring.connect(m, merge.o, self._controller.writes)
 
 
 class BoardCore(wiring.Component):
@@ -128,4 +173,4 @@ def external_core(board: Board, memory: ExternalMemory, hardware: HardwareConfig
                   trace: bool = False) -> StreamedCore:
     """The accelerator with the controller of one of the board's memories, as yet without pins."""
     controller = {"flash": Flash, "sdram": Sdram}[memory.kind](hardware.port_bits, board.clock_hz)
-    return StreamedCore(Accelerator(hardware, images, trace), hardware, controller, memory.offset)
+    return StreamedCore(Accelerator(hardware, images, trace), hardware, controller, memory)

@@ -55,7 +55,8 @@ class SdramPins(wiring.Signature):
 class Sdram(wiring.Component):
     """Read bursts and write words of an SDRAM of 4 banks x 8,192 rows x 512 columns x 16 bits.
 
-    The row of the last access stays open.  Refreshes come first, then writes, then reads.
+    The row of the last access stays open.  Refreshes come first, then writes, then reads.  A reset
+    keeps the contents, and must last for 16 cycles: commands of before it are done by then.
 
     port_bits: 64 or 128
     clock_hz:  of `sync` and of the chip, whose clock rises in the middle of our cycle
@@ -90,9 +91,11 @@ class Sdram(wiring.Component):
             timings.write_recovery))
         power_up = self._cycles(timings.power_up)
         # Cycles until the next command, until a precharge because of the row's age and of writes.
-        wait = Signal(range(power_up + 1), init=power_up)
+        wait = Signal(range(max(precharge, activate, refresh) + 1))
         young, wet = Signal(range(active + 1)), Signal(range(recovery + 1))
-        for counter in (wait, young, wet):
+        # A reset does not wait for power again: rows would be open too long, and none refreshed.
+        asleep = Signal(range(power_up + 1), init=power_up, reset_less=True)
+        for counter in (wait, young, wet, asleep):
             with m.If(counter != 0):
                 m.d.sync += counter.eq(counter - 1)
         m.d.sync += [pins.ras.eq(0), pins.cas.eq(0), pins.we.eq(0), pins.dq_oe.eq(0)]
@@ -112,14 +115,16 @@ class Sdram(wiring.Component):
         is_open, open_bank, open_row = Signal(), Signal(BANK_BITS), Signal(ROW_BITS)
         here, word = Signal(), Signal(2)
         m.d.comb += [
-            target.eq(Mux(writes.valid, writes.payload.address[1:ADDRESS_BITS], reads.address)),
+            # A write may come while the words of a beat are read.
+            target.eq(Mux(writes.valid & ~reads.reading, writes.payload.address[1:ADDRESS_BITS],
+                          reads.address)),
             here.eq(is_open & (open_bank == bank) & (open_row == row)),
             reads.dq.eq(pins.dq_i), reads.may_begin.eq(~due.now & ~writes.valid & here),
         ]
         init_left = Signal(range(INIT_REFRESHES + 1), init=INIT_REFRESHES)
         m.d.sync += [pins.ba.eq(bank), pins.a.eq(column)]
         with m.FSM(init="Precharge"):
-            with m.State("Precharge"), m.If((wait == 0) & (young == 0) & (wet == 0)):
+            with m.State("Precharge"), m.If(Cat(wait, young, wet, asleep) == 0):
                 command(1, 0, 1, precharge)
                 m.d.sync += [pins.a.eq(ALL_BANKS), is_open.eq(0)]
                 m.next = "Idle"

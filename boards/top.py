@@ -68,14 +68,16 @@ class BoardTop(Elaboratable):
 
     core, identity: as of `System`
     baud:        of the serial line, ValueError if the board's clock cannot make it
+    silence:     seconds after which a frame that stops is given up
 
     Lights: heartbeat (1 Hz), busy, error (until reset).
     """
 
-    def __init__(self, core: Any, identity: Identity, board: Board, baud: int = BAUD) -> None:
+    def __init__(self, core: Any, identity: Identity, board: Board, baud: int = BAUD,
+                 silence: float = SILENCE_SECONDS) -> None:
         self._board = board
         self._system = System(core, identity, divisor_for(board.clock_hz, baud),
-                              round(board.clock_hz * SILENCE_SECONDS))
+                              round(board.clock_hz * silence))
 
     def elaborate(self, platform):
         m = Module()
@@ -101,11 +103,11 @@ class BoardTop(Elaboratable):
         return m
 
 
-def build_plan(board: Board, core: Any, identity: Identity, baud: int = BAUD,
-               name: str = "top") -> BuildPlan:
+def build_plan(board: Board, core: Any, identity: Identity, baud: int = BAUD, name: str = "top",
+               silence: float = SILENCE_SECONDS) -> BuildPlan:
     """The files that build `BoardTop` for the board: sources, constraints, scripts; no tool is run.
 
     They are the same wherever the sources lie: no paths of this machine in the Verilog.
     """
-    return board.platform().build(BoardTop(core, identity, board, baud), name=name,
+    return board.platform().build(BoardTop(core, identity, board, baud, silence), name=name,
                                   do_build=False, emit_src=False)

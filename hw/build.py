@@ -31,7 +31,7 @@ from hw.model import (
     replace_directory,
     sha256,
 )
-from hw.options import weight_count
+from hw.options import add_spill_options, weight_count
 from hw.report import (
     SynthesisError,
     Usage,
@@ -75,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--weights", metavar="MEMORY",
                         help="where the weights are: block_ram, or a chip of the board, flash or "
                              "sdram (default: block_ram if they fit, else the chip)")
+    add_spill_options(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="output (build/BOARD)")
     parser.add_argument("--bitstream", action="store_true",
                         help="place, route and write the bitstream")
@@ -105,6 +106,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Build and report; ValueError for anything wrong with the input."""
     import boards
+    from boards.memory import check_room
 
     if arguments.list_boards:
         print(board_table(map(boards.get, boards.NAMES)))
@@ -123,9 +125,8 @@ def run(arguments: argparse.Namespace) -> int:
     memory = choose_memory(model, arguments.weights, board)
     hardware = choose_hardware(model, arguments, board, memory)
     program = compile_model(model, hardware)
-    if memory is not None and len(program.stream) > memory.room:
-        raise ValueError(f"weights in {memory.kind} must have at most {memory.room:,} bytes, not "
-                         f"{len(program.stream):,}")
+    if memory is not None:
+        check_room(memory, program)
     print(f"weights in {memory.kind if memory else 'block_ram'}: {weight_bits(model):,} bits, "
           f"{board.ram_bits:,} bits of block RAM on the device", flush=True)
 
@@ -238,10 +239,17 @@ def choose_hardware(model: FixedPointModel, arguments: argparse.Namespace,
     With weights in a chip, the default hardware: the explorer knows on-chip weights only.
     """
     lanes, banks = arguments.lanes, arguments.banks
+    spills = {name: value if value is True else tuple(value)
+              for name in ("spill_residual", "spike_lines")
+              if (value := getattr(arguments, name, None))}
+    if spills and (memory is None or memory.kind != "sdram"):
+        raise ValueError(f"--{next(iter(spills)).replace('_', '-')} needs memory that is written: "
+                         "--weights must be sdram, "
+                         f"not {memory.kind if memory else 'block_ram'!r}")
     if memory is not None:
         return HardwareConfig.for_model(model, DEFAULT_LANES if lanes is None else lanes,
                                         DEFAULT_BANKS if banks is None else banks,
-                                        port_bits=MEMORY_PORT_BITS)
+                                        port_bits=MEMORY_PORT_BITS, **spills)
     if lanes is None and banks is None:
         hardware, line = board_hardware(model, arguments.model, board, CACHE)
         print(line, flush=True)

@@ -52,6 +52,11 @@ def add_hardware_options(parser: argparse.ArgumentParser) -> None:
                             f"{DEFAULT_PORT_BITS})")
     group.add_argument("--weight-rows", type=positive, metavar="N",
                        help="streamed: rows of each weight bank (default: room for two tiles)")
+    add_spill_options(group)
+
+
+def add_spill_options(group: Any) -> None:
+    """What streamed hardware keeps in external memory besides the weights."""
     group.add_argument("--spill-residual", action="store_true",
                        help="streamed: keep the residual stream in external memory")
     group.add_argument("--spike-lines", type=positive, nargs=2, metavar=("A", "B"),

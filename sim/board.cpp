@@ -7,10 +7,10 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <deque>
 #include <memory>
 
 #include "Vtop.h"
+#include "serial_line.h"
 #include "verilated.h"
 
 double sc_time_stamp() { return 0; }
@@ -19,51 +19,6 @@ namespace {
 
 // Cycles without any byte or inference after which the clock stops until a byte comes.
 constexpr uint64_t kSleepAfter = 1000000;
-
-// The far end of the line: start bit, eight data bits from the lowest, stop bit.
-struct Line {
-    int divisor;
-    std::deque<uint8_t> waiting;
-    int sendBit = -1, sendTimer = 0;
-    int receiveBit = -1, receiveTimer = 0;
-    uint8_t received = 0;
-
-    bool drive() {
-        if (sendBit < 0) {
-            if (waiting.empty()) return true;
-            sendBit = 0;
-            sendTimer = divisor;
-        }
-        const bool level = sendBit == 0 ? false : sendBit == 9 || waiting.front() >> (sendBit - 1) & 1;
-        if (--sendTimer == 0) {
-            sendTimer = divisor;
-            if (++sendBit == 10) {
-                sendBit = -1;
-                waiting.pop_front();
-            }
-        }
-        return level;
-    }
-
-    // True with the middle of a stop bit: `received` is a byte.
-    bool listen(bool level) {
-        if (receiveBit < 0) {
-            if (level) return false;
-            receiveBit = 0;
-            receiveTimer = divisor + divisor / 2;
-            return false;
-        }
-        if (--receiveTimer) return false;
-        receiveTimer = divisor;
-        if (receiveBit < 8) {
-            received = static_cast<uint8_t>(received >> 1 | (level ? 0x80 : 0));
-            ++receiveBit;
-            return false;
-        }
-        if (level) receiveBit = -1;
-        return level;
-    }
-};
 
 }  // namespace
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A whole board in simulation, and its real host beside it: `python -m sim.board`.
 
-The board's system (`boards.top.System`: UART, link, accelerator) runs in Verilator as a process of
+The board's system (`boards.top.System`: UART, link, accelerator), or with weights in a memory chip
+the board's whole top and a model of the chip (`sim.board_top`), runs in Verilator as a process of
 its own.  Its line ends in a pseudo terminal, which `boards.host` opens as it opens a serial port.
 What the board answers is compared with the golden integer model.
 """
@@ -13,9 +14,11 @@ import pty
 import select
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import tty
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,28 +26,31 @@ from typing import Any
 import numpy as np
 
 import boards
+from boards.base import BLOCK_RAM
 from boards.driver import Answer, RemoteBoard
-from boards.host import infer, load_samples
+from boards.host import infer, load, load_samples
+from boards.memory import check_room
 from boards.serial_port import LinkError, SerialPort
 from boards.top import BAUD, System
 from hw.accelerator import Accelerator
-from hw.build import CACHE as CHOICES
-from hw.choice import board_hardware
+from hw.build import choose_hardware
 from hw.compiler import Program, compile_model
 from hw.generate import component_verilog
 from hw.identity import Identity
 from hw.model import SHIPPED_MODEL, FixedPointModel
-from hw.options import positive
+from hw.options import add_spill_options, positive
 from quantize.golden import GoldenModel, LayerResult
+from sim.board_top import (
+    DIVISOR,
+    SILENCE,
+    build_top_simulator,
+    inlined,
+    simulator_arguments,
+)
 from sim.build import CACHE, Design, build
 from sim.noise import Noise
 from sim.toolchain import ToolError
 
-MAIN = Path(__file__).with_name("board.cpp")
-# The least that a UART works with: simulated time is expensive.
-DIVISOR = 4
-# Cycles in which a frame must go on; the simulator makes some hundred thousand in a second.
-SILENCE = 40_000
 REPLY_SECONDS = 1.0
 SHOWN = 10
 
@@ -54,7 +60,7 @@ def build_simulator(program: Program, clock_hz: int = 0, cache: Path = CACHE) ->
     identity = Identity.of(program, clock_hz)
     system = System(Accelerator(program.hardware, program.memory), identity, DIVISOR, SILENCE)
     return build(Design(sources={"board.v": component_verilog(system, "board")}, toplevel="board",
-                        parameters={}, cocotb=False, main=MAIN.read_text()), cache)
+                        parameters={}, cocotb=False, main=inlined("board.cpp")), cache)
 
 
 def line_noise(rate: float, seed: int = 0) -> tuple[Noise, Noise]:
@@ -65,19 +71,23 @@ def line_noise(rate: float, seed: int = 0) -> tuple[Noise, Noise]:
 class SimulatedBoard:
     """A board's system in a process, with a pseudo terminal as its line; a context manager.
 
-    simulator: of `build_simulator`
+    simulator: of `build_simulator`, or of `build_top_simulator`
     noises:    what the line suffers to the board, and to the host
+    arguments: of the simulator
     path:      of the terminal, for `SerialPort`
+    status:    of the simulator, once it has ended: not 0 if the memory chip was used wrongly
     """
 
-    def __init__(self, simulator: Path, noises: tuple[Noise, Noise] | None = None) -> None:
-        self._simulator, self.noises, self.path = simulator, noises or line_noise(0), ""
+    def __init__(self, simulator: Path, noises: tuple[Noise, Noise] | None = None,
+                 arguments: Sequence[str] = (str(DIVISOR),)) -> None:
+        self._command, self.noises = [simulator, *arguments], noises or line_noise(0)
+        self.path, self.status = "", 0
 
     def __enter__(self) -> "SimulatedBoard":
         self._master, self._slave = pty.openpty()
         tty.setraw(self._slave)
         self.path = os.ttyname(self._slave)
-        self._process = subprocess.Popen([self._simulator, str(DIVISOR)], stdin=subprocess.PIPE,
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE,
                                          stdout=subprocess.PIPE, bufsize=0)
         self._stop, self._wake = os.pipe()
         self._relay = threading.Thread(target=self._carry, daemon=True)
@@ -90,16 +100,17 @@ class SimulatedBoard:
         self._relay.join()
         self._process.stdin.close()
         try:
-            self._process.wait(5)
+            self.status = self._process.wait(5)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            self.status = self._process.wait()
         self._process.stdout.close()
         for descriptor in (self._stop, self._master, self._slave):
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
 
     def _carry(self) -> None:
-        """Bytes both ways, until the end of `_stop` or of the simulator."""
+        """Bytes both ways, until the end of `_stop` or of the simulator, which hangs up."""
         down, up = self._process.stdin.fileno(), self._process.stdout.fileno()
         to_board, to_host = self.noises
         while True:
@@ -112,6 +123,8 @@ class SimulatedBoard:
                 if up in ready:
                     data = os.read(up, 1 << 12)
                     if not data:
+                        os.close(self._master)
+                        self._master = None
                         return
                     _write(self._master, to_host.apply(data))
 
@@ -143,6 +156,14 @@ def build_parser() -> argparse.ArgumentParser:
                         help="model directory (default: the shipped digits network)")
     parser.add_argument("--board", default="arty_a7", metavar="NAME",
                         help="whose hardware is simulated: " + ", ".join(boards.NAMES))
+    parser.add_argument("--weights", default=BLOCK_RAM, metavar="MEMORY",
+                        help="where they are: block_ram, or a chip of the board, flash or sdram, "
+                             "which is simulated too, with the board's whole top (default: "
+                             "%(default)s)")
+    parser.add_argument("--lanes", type=positive, metavar="N",
+                        help="as of python -m hw.build, and so are the defaults")
+    parser.add_argument("--banks", type=positive, metavar="N", help="likewise")
+    add_spill_options(parser)
     parser.add_argument("--samples", type=positive, default=10, metavar="N",
                         help="held-out images (default: %(default)s)")
     parser.add_argument("--noise", type=float, default=0, metavar="P",
@@ -156,22 +177,33 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status 0; 1 if results are missing or wrong; 2 for bad input."""
+    """Exit status 0; 1 if results are missing or wrong or the chip is misused; 2 for bad input."""
     arguments = build_parser().parse_args(argv)
     try:
         board = boards.get(arguments.board)
+        memory = board.memory(arguments.weights)
         model = FixedPointModel.load(arguments.model)
         inputs = load_samples(arguments.model, arguments.samples)
         noises = line_noise(arguments.noise, arguments.seed)
-        hardware, line = board_hardware(model, arguments.model, board, CHOICES)
-        print(line, flush=True)
+        program = compile_model(model, choose_hardware(model, arguments, board, memory))
         start = time.perf_counter()
-        simulator = build_simulator(compile_model(model, hardware), board.clock_hz)
-        print(f"simulator ready after {time.perf_counter() - start:.1f} s", flush=True)
-        with SimulatedBoard(simulator, noises) as simulated:
-            if arguments.serve:
-                return serve(simulated)
-            return demonstrate(simulated, model, inputs)
+        with tempfile.TemporaryDirectory() as folder:
+            words = [str(DIVISOR)]
+            if memory is None:
+                simulator = build_simulator(program, board.clock_hz)
+            else:
+                check_room(memory, program)
+                simulator = build_top_simulator(program, board, memory)
+                image = Path(folder) / "weights.bin"
+                image.write_bytes(program.stream)
+                words = simulator_arguments(board, memory, image)
+            print(f"simulator ready after {time.perf_counter() - start:.1f} s", flush=True)
+            with SimulatedBoard(simulator, noises, words) as simulated:
+                if arguments.serve:
+                    return serve(simulated)
+                writable = memory is not None and not memory.loader
+                status = demonstrate(simulated, model, inputs, program.stream if writable else b"")
+            return status or int(simulated.status != 0)
     except (ValueError, OSError, ToolError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -185,14 +217,21 @@ def serve(simulated: SimulatedBoard) -> int:
     return 0
 
 
-def demonstrate(simulated: SimulatedBoard, model: FixedPointModel, inputs: Any) -> int:
-    """Infer and compare; what the host reports as failed is counted as such."""
+def demonstrate(simulated: SimulatedBoard, model: FixedPointModel, inputs: Any,
+                image: bytes = b"") -> int:
+    """Write the image of the weights, if any, infer and compare; what the host reports as failed is
+    counted as such.
+    """
     golden = GoldenModel(model).run(np.stack(inputs.values))
     noisy = any(noise.rate for noise in simulated.noises)
     start = time.perf_counter()
     try:
         with SerialPort(simulated.path, BAUD) as port:
             board = RemoteBoard(port, model, timeout=60, reply=REPLY_SECONDS)
+            if image:
+                load(board, 0, image)
+                board.reset()
+                print(f"{time.perf_counter() - start:.1f} s to load the weights", flush=True)
             answers = infer(board, model, inputs, go_on=noisy)
     except LinkError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -39,6 +39,7 @@ class Design:
     random:      registers and memories without initial contents can begin with noise: run it with
                  +verilator+rand+reset+2
     main:        C++ with a function main of its own, instead of Verilator's own; not with cocotb
+    pins:        ports that are `inout` tell it what they drive, and whether
     """
 
     sources: Mapping[str, str]
@@ -49,6 +50,7 @@ class Design:
     waves: bool = False
     random: bool = False
     main: str = ""
+    pins: bool = False
 
     def arguments(self) -> list[str]:
         """Verilator's arguments, apart from files."""
@@ -56,6 +58,8 @@ class Design:
         arguments += [f"-G{name}={value}" for name, value in sorted(self.parameters.items())]
         if not self.main:
             arguments += ["--vpi"] if self.cocotb else ["--main"]
+        if self.pins:
+            arguments += ["--pins-inout-enables"]
         if self.waves:
             arguments += ["--trace-vcd"]
         if self.random:   # the last one counts

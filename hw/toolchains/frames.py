@@ -76,7 +76,10 @@ class Database:
             raise FasmError(f"tile must be one of the device, not {tile!r}")
         place = self._grid[tile]
         found = []
-        known = False
+        # A tile of half the size may have names of the full one.
+        kinds = {place["type"], *(bits["alias"]["type"] for bits in place["bits"].values()
+                                  if "alias" in bits)}
+        known = any(feature in self._ppips(kind) for kind in kinds)
         for block, bits in place["bits"].items():
             kind, name, offset = place["type"], feature, bits["offset"]
             if "alias" in bits:
@@ -93,7 +96,7 @@ class Database:
                     found += [(base + bit.frame, offset * WORD_BITS + bit.bit, bit.value)
                               for bit in table[key]]
                     break
-        if not known and feature not in self._ppips(place["type"]):
+        if not known:
             raise FasmError(f"feature of {tile} must be one of type {place['type']}, "
                             f"not {feature!r}")
         return found

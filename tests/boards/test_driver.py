@@ -162,6 +162,28 @@ def test_write():
     assert all(len(part) % 8 == 4 and len(part) <= 1024 for part in board.writes)
 
 
+class FarBoard(FakeBoard):
+    """Long writes are carried out, and their replies lost."""
+
+    def reply(self, frame, result):
+        if frame.command == Command.WRITE and len(frame.payload) > 300:
+            self.last = frame.sequence
+        else:
+            super().reply(frame, result)
+
+
+def test_writes_become_shorter_where_long_ones_fail():
+    """Nothing is taken for done that was not: the board looks at each number once."""
+    identity = replace(IDENTITY, writable=True)
+    data, memory = np.random.default_rng(0).bytes(2048), bytearray(2048)
+    with FarBoard(identity) as board, SerialPort(board.path, 115200) as port:
+        RemoteBoard(port, reply=0.1, attempts=2).write(0, data)
+    for part in board.writes:
+        address, = struct.unpack("<I", part[:4])
+        memory[address:address + len(part) - 4] = part[4:]
+    assert memory == data
+
+
 @pytest.mark.parametrize("address, size, name", [(4, 8, "address"), (0, 7, "size"),
                                                  (-8, 8, "address"), (1 << 32, 8, "address")])
 def test_writes_are_of_whole_words(address, size, name):

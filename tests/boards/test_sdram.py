@@ -6,9 +6,10 @@ import re
 
 import numpy as np
 import pytest
+from amaranth import ResetInserter, Signal
 
 from boards.sdram import SIZE, Sdram, SdramTimings
-from tests.boards.sdram_chip import SdramChip
+from tests.boards.chips import SdramChip
 from tests.hw.harness import Bench, every_gap
 
 SHORT = 2_000.0   # ns of power-up, where a test is not about it
@@ -36,7 +37,7 @@ def read(bench, dut, bits, bursts, gaps=(0, 0)):
 
 def expected(bits, bursts, chip):
     words = bits // 16
-    return [{"data": sum(chip.words[address // 2 + n * words + k] << 16 * k for k in range(words)),
+    return [{"data": sum(chip.word(address // 2 + n * words + k) << 16 * k for k in range(words)),
              "resp": 0, "last": int(n == beats - 1)}
             for address, beats in bursts for n in range(beats)]
 
@@ -79,12 +80,27 @@ def test_what_was_written_is_read(bits, gaps):
     bench.run(extra=20)
     assert chip.finish() == []
     for address, value in words + far:
-        assert [chip.words[address // 2 + k] for k in range(4)] == [
+        assert [chip.word(address // 2 + k) for k in range(4)] == [
             value >> 16 * k & 0xFFFF for k in range(4)], hex(address)
     # By then `words` are written; `far` ones lie elsewhere.
     assert got[40:] == expected(bits, bursts, chip)
-    names = [name for _, name in chip.commands]
-    assert names.count("write") == 4 * len(words + far)
+    assert chip.commands.count("write") == 4 * len(words + far)
+
+
+@every_width
+def test_writes_while_beats_are_read(bits):
+    """A write may come between the words of a beat, to another bank, row and column."""
+    chip = filled()
+    bench, dut = bench_of(bits, chip)
+    bursts = [(1024 * n, 512 * 8 // bits) for n in range(12)]
+    writes = [{"address": 0x8000 + 1032 * n, "data": n} for n in range(60)]
+    bench.source(dut.writes, writes, 40, first=200)
+    got, _, _ = read(bench, dut, bits, bursts, (3, 0))
+    bench.run(extra=20)
+    assert chip.finish() == []
+    assert chip.commands.count("write") == 4 * len(writes)
+    assert got == expected(bits, bursts, chip)
+    assert [chip.word(each["address"] // 2) for each in writes] == list(range(60))
 
 
 def test_initialisation_at_its_real_time():
@@ -94,9 +110,39 @@ def test_initialisation_at_its_real_time():
     got, _, _ = read(bench, dut, 64, [(0, 4)])
     bench.run(extra=2)
     assert chip.finish() == []
-    assert [name for _, name in chip.commands][:12] == [
+    assert chip.commands[:12] == [
         "precharge", *["refresh"] * 8, "mode", "activate", "read"]
     assert got == expected(64, [(0, 4)], chip)
+
+
+@pytest.mark.parametrize("moment", range(600, 640, 3))
+def test_a_reset_keeps_contents_and_rules(moment):
+    """In the middle of bursts and writes; the chip has seen power long ago."""
+    reset, chip = Signal(), filled()
+    dut = Sdram(64, 50_000_000, SdramTimings(power_up=SHORT))
+    bench = Bench(ResetInserter(reset)(dut), max_cycles=4_000)
+    chip.serve(bench, dut.pins, 20)
+    seen = []
+
+    async def master(ctx):
+        cycle = 0
+        async for _, _, valid, data in ctx.tick().sample(dut.axi.r.valid, dut.axi.r.payload.data):
+            cycle += 1
+            ctx.set(reset, moment <= cycle < moment + 16)
+            ctx.set(dut.axi.r.ready, 1)
+            ctx.set(dut.axi.ar.payload, {"addr": 64, "len": 63, "burst": 1, "size": 3})
+            ctx.set(dut.axi.ar.valid, 1)
+            ctx.set(dut.writes.payload, {"address": 4096, "data": cycle})
+            ctx.set(dut.writes.valid, 600 < cycle < 620)
+            if valid and cycle > moment + 20:
+                seen.append(data)
+            if len(seen) == 64:
+                return
+    bench.sim.add_testbench(master)
+    bench.run()
+    assert chip.finish() == []
+    assert chip.commands.count("mode") == 2
+    assert seen == [int.from_bytes(NOISE[n:n + 8], "little") for n in range(64, 576, 8)]
 
 
 def test_refreshes_come_in_a_long_idle_time_and_under_load():
@@ -106,7 +152,7 @@ def test_refreshes_come_in_a_long_idle_time_and_under_load():
     got, _, _ = read(bench, dut, 64, bursts)
     bench.run(extra=4000)
     assert chip.finish() == []
-    assert len(chip.refreshes) >= 8 + (40 * 256 + 4000) // 390
+    assert chip.refreshes >= 8 + (40 * 256 + 4000) // 390
     assert got == expected(64, bursts, chip)
 
 
@@ -186,7 +232,7 @@ READY = [(0, "precharge", 0, 1 << 10), (30, "refresh", 0, 0), (100, "refresh", 0
     ([(200, "mode", 0, 3 << 4)], "mode 0x30 is not"),
 ])
 def test_the_model_notices_commands(commands, fault):
-    chip = SdramChip(power_up=0)
+    chip = SdramChip(power_up=0, flight=0)
     for command in READY + commands:
         chip.command(*command)
     if fault is None:

@@ -11,8 +11,7 @@ from boards.memory import StreamedCore
 from boards.sdram import Sdram, SdramTimings
 from hw.accelerator import Accelerator
 from hw.compiler import Program
-from tests.boards.flash_chip import FlashChip
-from tests.boards.sdram_chip import SdramChip
+from tests.boards.chips import FlashChip, SdramChip
 from tests.hw.harness import Bench
 from tests.hw.whole import samples_of
 
@@ -35,7 +34,7 @@ def infer(board: Board, memory: ExternalMemory, program: Program, images: list[n
         chip = SdramChip(power_up=power_up)
         controller = Sdram(hardware.port_bits, board.clock_hz, SdramTimings(power_up))
     accelerator = Accelerator(hardware, program.memory)
-    core = StreamedCore(accelerator, hardware, controller, memory.offset)
+    core = StreamedCore(accelerator, hardware, controller, memory)
     bench = Bench(core, max_cycles=max_cycles)
     if memory.kind == "sdram":
         bench.source(core.writes, [

@@ -24,7 +24,8 @@ SEGBITS = {
     "segbits_bram.db": "BRAM.RAMB18_Y0.IN_USE 27_73\n",
     "segbits_bram.block_ram.db": "BRAM.RAMB18_Y0.INIT_00[016] 00_33\n",
     "segbits_iob.db": "IOB.IOB33_Y0.PULL 38_00\nIOB.IOB33_Y1.PULL 38_33\n",
-    "ppips_int.db": "INT.A.B always\n"}
+    "ppips_int.db": "INT.A.B always\n", "ppips_iob.db": "IOB.UPPER.CLK always\n",
+    "ppips_iob_sing.db": "IOB_SING.LOWER.CLK always\n"}
 
 
 @pytest.fixture
@@ -96,3 +97,11 @@ def test_text():
     assert [line.split()[0] for line in lines] == ["0x00000010", "0x00000020"]
     words = lines[1].split()[1].split(",")
     assert len(words) == FRAME_WORDS and words[0] == "0x00000001"
+
+
+def test_connections_of_a_tile_of_half_the_size(database):
+    """Under its own names and those of the full one."""
+    assert frames(["IOB_SING_X2Y0.UPPER.CLK", "IOB_SING_X2Y0.LOWER.CLK"], database) == {}
+    with pytest.raises(FasmError, match=r"^feature of IOB_SING_X2Y0 must be one of type IOB_SING, "
+                                        r"not 'OTHER.CLK'$"):
+        database.locate("IOB_SING_X2Y0", "OTHER.CLK", None)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole tops with memory chips, and the real host: a tiny network, and the digits (slow)."""
+
+import functools
+import re
+import subprocess
+import sys
+
+import pytest
+
+import boards
+from boards.host import Inputs
+from hw.compiler import compile_model
+from hw.config import HardwareConfig
+from hw.network import NetworkConfig
+from quantize.random_model import random_model, random_samples
+from sim.board import SimulatedBoard, demonstrate, line_noise
+from sim.board_top import build_top_simulator, inlined, simulator_arguments, wrapper
+
+TINY = NetworkConfig(8, 1, 1, 1, 1, 4, 4, 3, pool_stages=(False, False, True, True))
+MODEL = random_model(TINY, seed=2)
+# Its tokenizer's maps do not fit the spike memory that it gets.
+LARGER = random_model(NetworkConfig(16, 1, 2, 2, 1, 22, 11, 5, pool_stages=(True,) * 4), seed=3)
+SPILLS = {"spill_residual": True, "spike_lines": (24, 30)}
+PLACES = {"flash": "arty_a7", "sdram": "ulx3s_85f"}
+
+
+every_kind = pytest.mark.parametrize("kind", [
+    "sdram", pytest.param("flash", marks=pytest.mark.slow)])
+
+
+@functools.cache
+def simulator(kind, spills=False):
+    """The program of a kind of memory, its board, and the image of the weights."""
+    board, model = boards.get(PLACES[kind]), LARGER if spills else MODEL
+    program = compile_model(model, HardwareConfig.for_model(
+        model, lanes=8, banks=2, port_bits=64, **SPILLS if spills else {}))
+    assert program.hardware.spills_maps == program.hardware.spills_residual == spills
+    return build_top_simulator(program, board, board.memory(kind)), board, program.stream
+
+
+def demonstrated(folder, kind, count, rate=0.0, slower=1.0, image=True, spills=False):
+    """Exit status of the comparison, and of the simulator; slower: factor of the oscillator."""
+    built, board, stream = simulator(kind, spills)
+    model = LARGER if spills else MODEL
+    memory = board.memory(kind)
+    path = folder / "weights.bin"
+    path.write_bytes(stream if image else b"")
+    times = simulator_arguments(board, memory, path)
+    arguments = [str(round(int(each) * slower)) for each in times[:2]] + times[2:]
+    inputs = random_samples(model, count, seed=1).inputs
+    with SimulatedBoard(built, line_noise(rate, 1), arguments) as simulated:
+        status = demonstrate(simulated, model, Inputs(
+            list(inputs), [f"sample {n}" for n in range(count)], [None] * count),
+            b"" if memory.loader else stream)
+    return status, simulated.status
+
+
+@every_kind
+def test_inferences(tmp_path, capfd, kind):
+    assert demonstrated(tmp_path, kind, 3) == (0, 0)
+    out, err = capfd.readouterr()
+    assert out.endswith("3 results, 0 mismatches\n") and "error" not in err
+
+
+@pytest.mark.slow
+def test_residual_stream_and_maps_in_sdram(tmp_path, capfd):
+    assert demonstrated(tmp_path, "sdram", 3, spills=True) == (0, 0)
+    assert capfd.readouterr().out.endswith("3 results, 0 mismatches\n")
+
+
+@every_kind
+def test_a_noisy_line(tmp_path, capfd, kind):
+    assert demonstrated(tmp_path, kind, 2, 0.004) == (0, 0)
+    out = capfd.readouterr().out
+    assert "requests were repeated" in out and out.endswith("2 results, 0 mismatches\n")
+
+
+@every_kind
+def test_what_the_chip_forbids_ends_the_run(tmp_path, capfd, kind):
+    """Half the clock, and refreshes are too rare; four times the clock is too fast for the flash.
+    """
+    slower, sentence = {"sdram": (2, "refresh .* comes late"), "flash": (0.25, ".* must ")}[kind]
+    assert demonstrated(tmp_path, kind, 1, slower=slower) == (1, 1)
+    assert re.search(rf"^error: {kind}: {sentence}", capfd.readouterr().err, re.M)
+
+
+def test_a_pll_beyond_its_limits_ends_the_run():
+    built, board, _ = simulator("sdram")
+    half, bit = simulator_arguments(board, board.memory("sdram"), None)
+    with subprocess.Popen([built, str(int(half) // 2), bit], stdin=subprocess.PIPE, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert "must run at 400 to 800 MHz" in process.stdout.read()
+        assert process.wait(10) != 0
+
+
+@pytest.mark.slow
+def test_a_flash_without_an_image_gives_no_answer(tmp_path, capfd):
+    """Erased: the accelerator takes no sample."""
+    assert demonstrated(tmp_path, "flash", 1, image=False)[0] == 1
+    assert "the weights may not be loaded" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("kind", "pins"), [
+    ("flash", [".clk100_0__io(osc)", ".rst_0__io(1'b1)", ".spi_flash_4x_0__dq__io(flash_dq)"]),
+    ("sdram", [".clk25_0__io(osc)", ".sdram_0__clk_en__io(sdram_cke)", ".led_1__io(busy)"])])
+def test_wrapper(kind, pins):
+    text = wrapper(boards.get(PLACES[kind]), kind)
+    assert all(pin in text for pin in pins)
+    assert f"inout wire [{3 if kind == 'flash' else 15}:0] {kind}_dq" in text
+
+
+def test_headers_are_in_their_places():
+    text = inlined("board_top.cpp")
+    assert "class SdramChip" in text and "struct Line" in text
+    assert not re.search(r'#include "(?!V|verilated)', text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("noise", ["0", "0.002"])
+def test_digits(kind, noise):
+    spills = ["--spill-residual"] if kind == "sdram" else []
+    run = subprocess.run([sys.executable, "-m", "sim.board", "--board", PLACES[kind], "--weights",
+                          kind, "--samples", "10", "--noise", noise, *spills], text=True,
+                         capture_output=True, check=False)
+    assert run.returncode == 0 and run.stdout.endswith("10 results, 0 mismatches\n")
