@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 from dataclasses import asdict, dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,15 @@ class InputFormat:
     def __post_init__(self) -> None:
         if not isinstance(self.bits, int) or not 1 <= self.bits <= 16:
             raise ValueError(f"input bits must be 1 to 16, not {self.bits!r}")
-        if not self.scale > 0:
-            raise ValueError(f"input scale must be positive, not {self.scale!r}")
+        if not isinstance(self.signed, bool):
+            raise ValueError(f"input signed must be true or false, not {self.signed!r}")
+        if not 0 < self.scale < inf:
+            raise ValueError(f"input scale must be positive and finite, not {self.scale!r}")
+        for name, least in (("mean", -inf), ("std", 0)):
+            for value in getattr(self, name):
+                if not least < value < inf:
+                    raise ValueError(f"input {name} must be finite{' and positive' * (not least)}, "
+                                     f"not {value!r}")
 
     @property
     def minimum(self) -> int:

@@ -149,6 +149,10 @@ class NetworkConfig:
                              f"channels, not {self.mlp_ratio!r}")
         if len(self.pool_stages) != 4 or not all(isinstance(p, bool) for p in self.pool_stages):
             raise ValueError(f"pool_stages must be four booleans, not {self.pool_stages!r}")
+        if not isinstance(self.static_input, bool):
+            raise ValueError(f"static_input must be true or false, not {self.static_input!r}")
+        if not isinstance(self.name, str):
+            raise ValueError(f"name must be a text, not {self.name!r}")
         if not isinstance(self.classifier, Classifier):
             raise ValueError(f"classifier must be a Classifier, not {self.classifier!r}")
 

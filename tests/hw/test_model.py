@@ -170,14 +170,20 @@ def test_input_format():
         replace(fmt, bits=17)
     with pytest.raises(ValueError, match=r"^input bits must be 1 to 16, not 4\.0$"):
         replace(fmt, bits=4.0)
-    with pytest.raises(ValueError, match=r"^input scale must be positive, not 0$"):
+    with pytest.raises(ValueError, match=r"^input scale must be positive and finite, not 0$"):
         replace(fmt, scale=0)
-    with pytest.raises(ValueError, match=r"^input scale must be positive, not nan$"):
+    with pytest.raises(ValueError, match=r"^input scale must be positive and finite, not nan$"):
         replace(fmt, scale=float("nan"))
     with pytest.raises(ValueError, match=r"^residual fraction must be 0 to 15, not 16$"):
         ResidualFormat(16, 16)
     with pytest.raises(ValueError, match=r"^residual fraction must be 0 to 15, not 1\.0$"):
         ResidualFormat(16, 1.0)
+    with pytest.raises(ValueError, match=r"^input std must be finite and positive, not 0\.0$"):
+        InputFormat(8, False, 1.0, (0.0,), (0.0,))
+    with pytest.raises(ValueError, match=r"^input mean must be finite, not nan$"):
+        InputFormat(8, False, 1.0, (float("nan"),), (1.0,))
+    with pytest.raises(ValueError, match=r"^input signed must be true or false, not None$"):
+        InputFormat(8, None, 1.0, (0.0,), (1.0,))
 
 
 def test_a_failing_save_leaves_the_old_directory(made, saved, monkeypatch):
