@@ -129,7 +129,8 @@ class Harness:
         self.m = Module()
         self.m.domains.sync = domain = ClockDomain("sync", reset_less=True)
         self._inputs: list[Value] = [domain.clk]
-        self._count = 0
+        # Apart, so that `later` means the same within `m.If`.
+        self.m.submodules.history = self._history = Module()
         self.started = self.later(Const(1), "started")
 
     def add(self, unit: Elaboratable, name: str = "unit") -> Probes:
@@ -165,7 +166,7 @@ class Harness:
         for n in range(cycles):
             before = Value.cast(value)
             value = Signal(before.shape(), name=f"{name}_{n}" if n else name)
-            self.m.d.sync += value.eq(before)
+            self._history.d.sync += value.eq(before)
         return value
 
     def assume(self, condition: Any) -> None:
