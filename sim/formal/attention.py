@@ -69,8 +69,8 @@ def _attention(slow: bool, units: ModuleType) -> Harness:
             m.d.sync += v.eq(Mux(fire | last, 0, Mux(
                 tau, Array(n // 3 for n in range(16))[h[:4]], h[:4] >> 1)))
         proof.assume(~total[-1])   # wide enough for any tokens and channels
-        proof.claim(f"sum{c}", _same(lif_probes[f"sum{c}"], total))
-        proof.claim(f"state{c}", lif_probes[f"v{c}"] == v)
+        proof.claim(f"sum{c}", _same(lif_probes.named(f"sum{c}"), total))
+        proof.claim(f"state{c}", lif_probes.named(f"v{c}") == v)
         proof.implies(f"spike{c}", proof.later(step, f"stepped{c}"),
                       lif.spikes[c] == proof.later(fire, f"fired{c}"))
         # What the memory shows is what it held when it was asked.

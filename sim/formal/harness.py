@@ -2,10 +2,11 @@
 """What a proof is, and what it is written with: free inputs, assumptions, claims, probes."""
 
 import importlib
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from amaranth import ClockDomain, Const, Instance, Module, Signal, Value
@@ -85,19 +86,38 @@ class Proof:
 
 
 class Probes:
-    """Signals and memories inside of a unit, by name: `submodule.signal`."""
+    """Variables of a unit's `elaborate`, or attributes, by name: `submodule.variable`; memories."""
 
-    def __init__(self, fragment: Fragment) -> None:
-        self._fragment = fragment
+    def __init__(self, unit: Elaboratable) -> None:
+        self._unit, self._locals = unit, {}
+
+        def note(frame: FrameType, event: str, _: Any) -> None:
+            if event == "return" and frame.f_code.co_name == "elaborate":
+                self._locals[id(frame.f_locals["self"])] = dict(frame.f_locals)
+
+        # Signals of `a, b = Signal(), Signal()` have no name but that of the variable.
+        before = sys.getprofile()
+        sys.setprofile(note)
+        try:
+            self.fragment = Fragment.get(unit, None)
+        finally:
+            sys.setprofile(before)
 
     def __getitem__(self, name: str) -> Any:
         *path, last = name.split(".")
-        found = {id(signal): signal for statements in self._at(path).statements.values()
+        unit = self._unit
+        for part in path:
+            unit = self._locals[id(unit)]["m"]._named_submodules[part][0]
+        found = self._locals[id(unit)]
+        return found[last] if last in found else getattr(unit, last)
+
+    def named(self, name: str) -> Any:
+        """A signal of the unit itself by the name that it was given, such as one made in a loop."""
+        found = {id(signal): signal for statements in self.fragment.statements.values()
                  for statement in statements for signal in statement._lhs_signals()
-                 if signal.name == last}
-        if len(found) != 1:
-            raise KeyError(f"signals named {name!r} must be one, not {len(found)}")
-        return next(iter(found.values()))
+                 if signal.name == name}
+        signal, = found.values()
+        return signal
 
     def word(self, m: Module, memory: str, address: Any, width: int) -> Signal:
         """What a memory holds at an address in this cycle, through a port of its own."""
@@ -109,7 +129,7 @@ class Probes:
         return data
 
     def _at(self, path: list[str]) -> Fragment:
-        fragment = self._fragment
+        fragment = self.fragment
         for part in path:
             fragment = next(child for child, name, *_ in fragment.subfragments if name == part)
         return fragment
@@ -135,9 +155,9 @@ class Harness:
 
     def add(self, unit: Elaboratable, name: str = "unit") -> Probes:
         """Put a unit in; its inputs are to be driven, by `free` or otherwise."""
-        fragment = Fragment.get(unit, None)
-        self.m.submodules[name] = fragment
-        return Probes(fragment)
+        probes = Probes(unit)
+        self.m.submodules[name] = probes.fragment
+        return probes
 
     def free(self, shape: Any, name: str) -> Any:
         """Any value in each cycle."""

@@ -9,7 +9,7 @@ from amaranth import Mux, Signal, Value
 from hw.axi import READ_AHEAD
 from hw.tiles import PARAM_SLOTS
 from hw.window import QUEUE
-from sim.formal.harness import Break, Harness, Proof
+from sim.formal.harness import Break, Harness, Probes, Proof
 
 WIDTH = 4
 # hw.scan (queue_depth by default), hw.pool (spike words of half the lanes).
@@ -74,27 +74,36 @@ def _plain(depth: int, units: ModuleType) -> Harness:
 
 def _buffered(depth: int, units: ModuleType) -> Harness:
     proof = Harness()
-    queue, inner = units.SyncFIFOBuffered(width=WIDTH, depth=depth), depth - 1
+    queue = units.SyncFIFOBuffered(width=WIDTH, depth=depth)
     probes = proof.add(queue)
     push, pop = _drive(proof, queue)
     board = Scoreboard(proof, push, queue.w_data, pop, queue.r_data, depth)
-    start, shown = probes["consume"], queue.r_rdy
     proof.claim("level_true", queue.level == board.level)
-    proof.claim("inner_level", probes["inner_level"] <= inner)
-    proof.claim("start_inside", start < inner)
-    proof.claim("end_true", probes["produce"] == around(
-        start, probes["inner_level"], inner, proof.m, "end"))
-    # The word in front is in a register of its own.
-    word = probes.word(proof.m, "storage", around(
-        start, Mux(shown, board.ahead - 1, board.ahead)[:len(board.ahead)], inner, proof.m, "at"),
-        WIDTH)
-    front = shown & (board.ahead == 0)
-    proof.implies("word_kept", board.followed,
-                  Mux(front, queue.r_data == board.item, word == board.item))
+    buffered_invariant(proof, probes, "", board, depth)
     # Nobody waits for more than one cycle for what is inside.
     hidden = proof.later((queue.level != 0) & ~queue.r_rdy, "hidden")
     proof.implies("soon_shown", hidden, queue.r_rdy)
     return proof
+
+
+def buffered_invariant(proof: Harness, probes: Probes, path: str, board: Scoreboard,
+                       depth: int) -> None:
+    """Where the items of a scoreboard lie in a SyncFIFOBuffered, so that induction knows."""
+    inner = depth - 1
+    start, shown, level = (probes[path + name] for name in ("consume", "r_rdy", "inner_level"))
+    proof.claim("queue_level", board.level == level + shown)
+    proof.claim("queue_inner_level", level <= inner)
+    # The word in front is in a register of its own, and moves there within a cycle.
+    proof.implies("queue_front", ~shown, level <= 1)
+    proof.claim("queue_start", start < inner)
+    proof.claim("queue_end", probes[path + "produce"] == around(start, level, inner, proof.m,
+                                                                "queue_end_at"))
+    word = probes.word(proof.m, path + "storage", around(
+        start, Mux(shown, board.ahead - 1, board.ahead)[:len(board.ahead)], inner, proof.m,
+        "queue_at"), len(board.item))
+    front = shown & (board.ahead == 0)
+    proof.implies("queue_word", board.followed,
+                  Mux(front, probes[path + "r_data"] == board.item, word == board.item))
 
 
 def _drive(proof: Harness, queue: Any) -> tuple[Value, Value]:
