@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from sim.formal.engine import Result, run
+from sim.formal.engine import run
 from sim.formal.harness import Proof
 from sim.formal.proofs import ALL, named
 from sim.toolchain import ToolError
@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("names", nargs="*", metavar="NAME",
                         help="proofs, or the beginning of their names (default: all)")
     parser.add_argument("--broken", action="store_true",
-                        help="besides, break each unit in the ways that its proof names, which must "
+                        help="besides, break each unit in the ways that its proof names: each must "
                              "make the proof fail")
     parser.add_argument("--list", action="store_true", help="say what is proved, and prove nothing")
     return parser
@@ -64,7 +64,7 @@ def prove(proofs: Iterable[Proof], folder: Path, broken: bool) -> int:
             failed += 1
             print(result.trace)
         for number, change in enumerate(proof.broken if broken else ()):
-            result: Result = run(proof, folder / proof.name / str(number), change)
+            result = run(proof, folder / proof.name / str(number), change)
             seconds += result.seconds
             changes += 1
             caught += bool(result.failed)

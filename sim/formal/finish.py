@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finish pipeline: currents, requantization and the saturating residual stream, in wide integers."""
+"""Finish pipeline: currents, requantization, the saturating residual stream; in wide integers."""
 
 from types import ModuleType
 from typing import Any

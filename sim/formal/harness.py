@@ -243,24 +243,3 @@ class Harness:
 
 def _lines(port: Any) -> tuple[Value, Value, Value]:
     return Value.cast(port.valid), Value.cast(port.ready), Value.cast(port.payload)
-
-
-def streams(unit: wiring.Component) -> Iterator[tuple[str, Any, bool]]:
-    """Stream ports of a unit: name, interface, and whether the unit is the source."""
-    for name, member in unit.signature.members.items():
-        yield from _streams(name, member, getattr(unit, name), member.flow == wiring.Out)
-
-
-def _streams(name: str, member: Any, port: Any, out: bool) -> Iterator[tuple[str, Any, bool]]:
-    if member.is_port:
-        return
-    signature = member.signature
-    if member.flow == wiring.In:
-        signature = signature.flip()
-    if isinstance(signature, stream.Signature) or isinstance(
-            getattr(signature, "flip", lambda: None)(), stream.Signature):
-        yield name, port, out
-        return
-    for inner, each in member.signature.members.items():
-        yield from _streams(f"{name}_{inner}", each, getattr(port, inner),
-                            out == (each.flow == wiring.Out))

@@ -27,8 +27,7 @@ def _readout(units: ModuleType) -> Harness:
     """Whatever logits and counters came before `start`, in whatever layers."""
     hardware = small()
     copies = Copies(lambda: units.Readout(hardware), items=4, patience=1)
-    for name in ("instruction",):
-        copies.both(name, constant=True)
+    copies.both("instruction", constant=True)
     for name in ("report", "acs", "cycles", "saturations"):
         copies.both(name)
     for unit in (copies.a, copies.b):
@@ -50,15 +49,16 @@ def _loader(units: ModuleType) -> Harness:
     return copies.finish()
 
 
+_TAKES = Break("self.i.ready.eq(~self.o.valid | self.o.ready)", "self.i.ready.eq(1)")
+_OVER = Break("self.i.ready.eq((left == 0) | ((left == 1) & self.o.ready))",
+              "self.i.ready.eq((left == 0) | (left == 1))")
+
 PROOFS = [
-    *(Proof(f"join-{beats}", "hw.spill", f"Join of {beats} beats to a word", lambda units, n=beats:
-            _join(n, units), depth=20, broken=(
-                Break("self.i.ready.eq(~self.o.valid | self.o.ready)", "self.i.ready.eq(1)"),),
+    *(Proof(f"join-{beats}", "hw.spill", f"Join of {beats} beats to a word",
+            lambda units, beats=beats: _join(beats, units), depth=20, broken=(_TAKES,),
             quick=beats == 2) for beats in (1, 2, 3)),
-    *(Proof(f"split-{beats}", "hw.spill", f"Split of a word to {beats} beats", lambda units, n=beats:
-            _split(n, units), depth=20, broken=(
-                Break("self.i.ready.eq((left == 0) | ((left == 1) & self.o.ready))",
-                      "self.i.ready.eq((left == 0) | (left == 1))"),),
+    *(Proof(f"split-{beats}", "hw.spill", f"Split of a word to {beats} beats",
+            lambda units, beats=beats: _split(beats, units), depth=20, broken=(_OVER,),
             quick=beats == 2) for beats in (1, 2, 3)),
     Proof("readout", "hw.readout", "Readout sends the same words", _readout, depth=12, broken=(
         Break("with m.If(self.o.ready):\n                    m.d.sync += item",
