@@ -104,8 +104,8 @@ PROOFS = [
     Proof(f"attention-counters-tau{'1.5' if slow else '2'}", "hw.attention",
           "KV and A in counters that stop at 8: the spikes and states of unbounded counters, "
           + ("tau 2 and 1.5" if slow else "tau 2"),
-          lambda units, slow=slow: _attention(slow, units), depth=14, induction=3,
-          broken=(_EARLY, _CARRY, _LIMIT, _ANEW), quick=slow)
+          lambda units, slow=slow: _attention(slow, units), depth=11, induction=3,
+          broken=(_EARLY, _CARRY, _LIMIT, _ANEW), quick=not slow)
     for slow in (False, True)
 ] + [
     Proof(f"attention-first-{width}", "hw.attention",

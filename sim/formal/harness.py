@@ -12,7 +12,6 @@ from typing import Any
 from amaranth import ClockDomain, Const, Instance, Module, Signal, Value
 from amaranth.back import rtlil
 from amaranth.hdl import Assert, Assume, Elaboratable, Fragment, MemoryInstance
-from amaranth.lib import stream, wiring
 
 from hw.config import HardwareConfig
 from hw.layout import Geometry

@@ -20,17 +20,13 @@ class Register(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        waited = Signal()
+        waited, stuck = Signal(), Signal()   # in the cycle before; ever
         free = ~self.o.valid | self.o.ready
-        m.d.sync += waited.eq(self.o.valid & ~self.o.ready)
-        m.d.comb += self.i.ready.eq(1 if self._wrong == "loses" else free & ~(
-            waited if self._wrong == "stops" else 0))
-        with m.If(self.i.ready if self._wrong != "loses" else free):
-            m.d.sync += [self.o.valid.eq(self.i.valid), self.o.payload.eq(
+        m.d.sync += [waited.eq(~free), stuck.eq(stuck | ~free)]
+        m.d.comb += self.i.ready.eq({"loses": 1, "stops": free & ~stuck}.get(self._wrong, free))
+        with m.If(free):
+            m.d.sync += [self.o.valid.eq(self.i.valid & self.i.ready), self.o.payload.eq(
                 Mux(waited, 5, self.i.payload) if self._wrong == "changes" else self.i.payload)]
-        if self._wrong == "stops":
-            with m.If(waited):
-                m.d.sync += waited.eq(1)
         return m
 
 
