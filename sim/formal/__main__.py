@@ -23,7 +23,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--broken", action="store_true",
                         help="besides, break each unit in the ways that its proof names: each must "
                              "make the proof fail")
-    parser.add_argument("--list", action="store_true", help="say what is proved, and prove nothing")
+    parser.add_argument("--list", action="store_true", help="say what is proved (with --broken, and what is broken), and "
+                             "prove nothing")
     return parser
 
 
@@ -36,6 +37,9 @@ def main(argv: list[str] | None = None) -> int:
             wide = max(len(proof.name) for proof in proofs)
             for proof in proofs:
                 print(f"{proof.name.ljust(wide)}  {proof.unit}: {proof.claim}")
+                for change in proof.broken if arguments.broken else ():
+                    old, new = (" ".join(text.split()) for text in (change.old, change.new))
+                    print(f"{''.ljust(wide)}  broken: {old} -> {new}")
             return 0
         with tempfile.TemporaryDirectory(prefix="formal-", dir=_scratch()) as folder:
             return prove(proofs, Path(folder), arguments.broken)

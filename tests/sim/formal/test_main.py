@@ -36,7 +36,10 @@ def test_a_proof_that_fails(tmp_path, capsys):
 
 def test_list(capsys):
     assert main(["--list"]) == 0
-    assert "lif-tau2-16" in capsys.readouterr().out
+    plain = capsys.readouterr().out
+    assert "lif-tau2-16" in plain and "broken" not in plain
+    assert main(["--list", "--broken", "split-1"]) == 0
+    assert "| (left == 1))" in capsys.readouterr().out.splitlines()[1]
 
 
 def test_an_unknown_name(capsys):
