@@ -23,8 +23,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--broken", action="store_true",
                         help="besides, break each unit in the ways that its proof names: each must "
                              "make the proof fail")
-    parser.add_argument("--list", action="store_true", help="say what is proved (with --broken, and what is broken), and "
-                             "prove nothing")
+    parser.add_argument("--list", action="store_true",
+                        help="say what is proved, with --broken also what is broken; prove nothing")
     return parser
 
 
