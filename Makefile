@@ -8,6 +8,7 @@
 #   make fuzz        2,000 damaged and made-up files for each loader
 #   make test-icarus the testbenches on Icarus Verilog as well, which `make tools-icarus` unpacks
 #                    from Debian's or Ubuntu's package into ~/.cache/spikeloom (no root)
+#   make formal      proofs of the units, each also shown to fail for broken copies of them
 #   make lint        ruff
 #   make fashion-mnist   Fashion-MNIST for quantize.train, from Debian's or Ubuntu's package of it
 #                        (apt-get, no root) into build/data; where there is no apt, set the
@@ -42,7 +43,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 python := $(VENV)/bin/python
 stamp  := $(VENV)/.spikeloom
 
-.PHONY: setup demo demo-board test test-slow test-icarus verify fuzz lint fashion-mnist \
+.PHONY: setup demo demo-board test test-slow test-icarus verify fuzz formal lint fashion-mnist \
         tools-xilinx tools-asic tools-icarus clean distclean
 .DELETE_ON_ERROR:
 
@@ -83,6 +84,9 @@ fuzz: $(stamp)
 
 verify: $(stamp)
 	@OMP_NUM_THREADS=1 $(python) -m sim.verify --workers $(WORKERS) $(ARGS)
+
+formal: $(stamp)
+	@$(python) -m sim.formal --broken $(ARGS)
 
 lint: $(stamp)
 	$(python) -m ruff check .

@@ -108,7 +108,7 @@ class Scan(wiring.Component):
         found, found_valid = Signal(self._found), Signal()
         front, back = Signal(self._ready), Signal(self._ready)
         front_valid, back_valid = Signal(), Signal()
-        m.d.comb += [queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid),
+        m.d.comb += [queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid & room),
                      self.i.ready.eq(room)]
         # A register, as it stops everything before: what leaves makes room a cycle later.
         m.d.sync += room.eq((queue.level < self._depth - 1)

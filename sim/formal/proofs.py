@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All proofs by name."""
+
+from collections.abc import Sequence
+
+from sim.formal import attention, boards, bursts, finish, lif, queues, scan, waiting
+from sim.formal.harness import Proof
+
+ALL: tuple[Proof, ...] = tuple(
+    proof for module in (lif, attention, finish, scan, queues, bursts, waiting, boards)
+    for proof in module.PROOFS)
+
+
+def named(names: Sequence[str]) -> list[Proof]:
+    """Proofs whose names begin with one of `names`; ValueError if there is none for one of them."""
+    for name in names:
+        if not any(proof.name.startswith(name) for proof in ALL):
+            raise ValueError("a proof must be one that --list names, or the beginning of its name, "
+                             f"not {name!r}")
+    return [proof for proof in ALL if proof.name.startswith(tuple(names))]
