@@ -22,7 +22,7 @@ _LEDS = (("led", 0), ("led", 1), ("led", 2), ("led", 3))
 
 def _flash(name: str) -> ExternalMemory:
     """S25FL128S: its first 4 MB are left to the bitstream, of either device."""
-    return ExternalMemory("flash", ("spi_flash_4x", 0), size=16 << 20, offset=4 << 20,
+    return ExternalMemory("flash", 16 << 20, ("spi_flash_4x", 0), offset=4 << 20,
                           loader=f"openFPGALoader -b {name} -f -o {{offset}} {{image}}")
 
 
