@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
 """The accelerator as a peripheral: AXI4-Lite registers, AXI4-Stream in and out.
 
