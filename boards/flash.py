@@ -52,8 +52,8 @@ class Flash(wiring.Component):
     After reset, and some clocks that select nothing, it waits until no register is being written,
     which a reset may have left behind, reads the configuration register, and sets the QUAD bit if
     it is not set: once in the life of a chip, as the bit keeps its value.  A burst that begins
-    where the one before ended
-    goes on in the same read of the chip, as the clock of the chip stands still between them.
+    where the one before ended goes on in the same read of the chip, as the clock of the chip
+    stands still between them.
 
     port_bits: 64 or 128
     clock_hz:  of `sync`; the chip's clock is half of it
