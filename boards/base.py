@@ -47,6 +47,7 @@ class ExternalMemory:
     offset:   of the weights in it, behind the configuration bitstream where that is there too; a
               multiple of 4 KB, since bursts must not cross one
     loader:   command that writes the image {image} to {offset}; none for what the host loads
+    toolchains: those of the board's that can build its pins; none: all of them
     """
 
     kind: str
@@ -54,6 +55,7 @@ class ExternalMemory:
     resource: tuple[str, int] = ("", 0)
     offset: int = 0
     loader: str = ""
+    toolchains: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -4,6 +4,8 @@
 Pins come from amaranth-boards, resources from Xilinx DS180.
 """
 
+from dataclasses import replace
+
 from amaranth.build import Attrs, Pins, PinsN, Resource, Subsignal
 from amaranth_boards.nexys4ddr import Nexys4DDRPlatform
 
@@ -20,9 +22,11 @@ class FlashPlatform(Nexys4DDRPlatform):
         Subsignal("dq", Pins("K17 K18 L14 M14", dir="io")), Attrs(IOSTANDARD="LVCMOS33")))
 
 
+# nextpnr places no STARTUPE2, and prjxray's database lacks bits of it.
+_FLASH = replace(configuration_flash("nexys_a7_100", "configuration_flash"), toolchains=("vivado",))
+
 nexys4ddr = Board(
     name="nexys4ddr", part="xc7a100tcsg324-1", clock_mhz=100, platform=FlashPlatform,
     leds=(("led", 0), ("led", 1), ("led", 2)), core_mhz=50, clocking=Xilinx7Divider,
     loader="openFPGALoader -b nexys_a7_100 {bit}",
-    memories=(configuration_flash("nexys_a7_100", "configuration_flash"),),
-    resources=arty_a7_100.resources)
+    memories=(_FLASH,), resources=arty_a7_100.resources)

@@ -7,7 +7,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     from boards.memory import check_room
 
     if arguments.list_boards:
-        print(board_table(map(boards.get, boards.NAMES)))
+        print(board_table([*map(boards.get, boards.NAMES)]))
         return 0
     board = boards.get(arguments.board)
     if arguments.clock_mhz is not None:
@@ -127,13 +127,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--bitstream is for boards without processors, not {board.name!r}: "
                          "Vivado makes the bitstream of its whole system, with the scripts of the "
                          "output")
-    toolchain = choose_toolchain(board, arguments.toolchain) if arguments.bitstream else None
     if arguments.weights is not None:
         board.memory(arguments.weights)
     if arguments.model is None:
         arguments.model = board.model
     model = FixedPointModel.load(arguments.model)
     memory = choose_memory(model, arguments.weights, board)
+    toolchain = None
+    if arguments.bitstream:
+        toolchain = choose_toolchain(board, arguments.toolchain, memory)
     hardware = choose_hardware(model, arguments, board, memory)
     program = compile_model(model, hardware)
     if memory is not None:
@@ -178,15 +180,19 @@ def run(arguments: argparse.Namespace) -> int:
     return finish(board, out, toolchain, timing)
 
 
-def choose_toolchain(board: Any, name: str | None) -> Toolchain:
-    """The toolchain of --toolchain, or the board's first that is found; ValueError without one."""
+def choose_toolchain(board: Any, name: str | None, memory: Any = None) -> Toolchain:
+    """The toolchain of --toolchain, or the first that is found of those that the board and its
+    weight memory allow; ValueError without one.
+    """
+    names = memory.toolchains if memory is not None and memory.toolchains else board.toolchains
     if name is None:
-        if (found := toolchains.installed(board.toolchains)) is not None:
+        if (found := toolchains.installed(names)) is not None:
             return found
-        name = board.toolchains[0]
-    if name not in board.toolchains:
-        raise ValueError(f"--toolchain of {board.name} must be one of "
-                         f"{', '.join(board.toolchains)}, not {name!r}")
+        name = names[0]
+    if name not in names:
+        where = f" with weights in {memory.kind}" if memory is not None else ""
+        raise ValueError(f"--toolchain of {board.name}{where} must be one of "
+                         f"{', '.join(names)}, not {name!r}")
     chosen = toolchains.get(name)
     if (missing := chosen.missing()) is not None:
         raise ValueError(f"--bitstream needs the toolchain {name}: {missing}")
@@ -209,16 +215,21 @@ def finish(board: Any, out: Path, toolchain: Toolchain | None, timing: Timing | 
     return 0
 
 
-def board_table(boards: Any) -> str:
-    """Device, clock, LUTs, memory and tools of each board."""
-    lines = [(f"{'board':<12} {'device':<20} {'MHz':>5} {'LUT':>7} {'RAM bits':>10}  "
+def board_table(boards: Sequence[Any]) -> str:
+    """Device, clock, LUTs, memory, tools, and command that programs it, of each board."""
+    lines = [(f"{'board':<13} {'device':<20} {'MHz':>5} {'LUT':>7} {'RAM bits':>10}  "
               f"{'weights':<17} toolchains")]
     for board in boards:
         tools = ", ".join(f"{name} ({'not found' if toolchains.get(name).missing() else 'found'})"
                           for name in board.toolchains)
-        lines.append(f"{board.name:<12} {board.part:<20} {board.sync_mhz:>5g} "
+        lines.append(f"{board.name:<13} {board.part:<20} {board.sync_mhz:>5g} "
                      f"{board.resources.lut:>7,} {board.ram_bits:>10,}  "
                      f"{', '.join(board.weight_memories):<17} {tools}")
+    lines += ["", "programmed with"]
+    for board in boards:
+        bit = f"build/{board.name}/{TOP}.{toolchains.get(board.toolchains[0]).suffix}"
+        lines.append(f"{board.name:<13} "
+                     + board.loader.format(bit="FILE" if board.peripheral else bit))
     return "\n".join(lines)
 
 

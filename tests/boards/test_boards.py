@@ -8,7 +8,7 @@ import boards
 
 def test_names():
     assert boards.NAMES == ("arty_a7", "arty_a7_100", "nexys4ddr", "ulx3s_85f",
-                            "tang_nano_20k", "arty_z7_20")
+                            "tang_nano_20k", "icebreaker", "arty_z7_20")
 
 
 @pytest.mark.parametrize("name", boards.NAMES)
