@@ -11,6 +11,7 @@ from boards.base import Board, ExternalMemory, Resources
 arty_z7_20 = Board(
     name="arty_z7_20", part="xc7z020clg400-1", clock_mhz=50, platform=ArtyZ720Platform,
     peripheral=True, toolchains=("vivado",), loader="openFPGALoader -b arty_z7_20 {bit}",
+    hardware={"lanes": 64, "banks": 4, "spike_word": 32, "neurons": 16},
     # DDR3 of the processors, behind their ports for masters in the logic.
     memories=(ExternalMemory("dram", size=512 << 20),),
     resources=Resources(lut=53_200, ff=106_400, ram=140, carry=13_300, dsp=220))
