@@ -8,6 +8,7 @@ from amaranth_boards.arty_z7 import ArtyZ720Platform
 
 from boards.base import Board, ExternalMemory, Resources
 
+# What the explorer chooses, 128 lanes x 8 banks, is more than yosys as WebAssembly finishes.
 arty_z7_20 = Board(
     name="arty_z7_20", part="xc7z020clg400-1", clock_mhz=50, platform=ArtyZ720Platform,
     peripheral=True, toolchains=("vivado",), loader="openFPGALoader -b arty_z7_20 {bit}",
