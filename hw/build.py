@@ -269,7 +269,7 @@ def choose_hardware(model: FixedPointModel, arguments: argparse.Namespace,
     """
     given = {name: value for name in ("lanes", "banks")
              if (value := getattr(arguments, name)) is not None}
-    wanted = {"lanes": DEFAULT_LANES, "banks": DEFAULT_BANKS, **board.hardware, **given}
+    wanted = {"lanes": DEFAULT_LANES, "banks": DEFAULT_BANKS, **(given or board.hardware)}
     spills = {name: value if value is True else tuple(value)
               for name in ("spill_residual", "spike_lines")
               if (value := getattr(arguments, name, None))}
