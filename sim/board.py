@@ -181,6 +181,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         board = boards.get(arguments.board)
+        if board.peripheral:
+            raise ValueError("--board must have a serial line of its own, "
+                             f"not {arguments.board!r}")
         memory = board.memory(arguments.weights)
         if arguments.model is None:
             arguments.model = board.model
