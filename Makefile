@@ -15,6 +15,7 @@
 #                        environment variable FASHION_MNIST to a folder with its four .gz files
 #   make tools-xilinx    place and route for Xilinx 7 series: unpacks Debian unstable's packages of it
 #                    into ~/.cache/spikeloom (no root); MIRROR=URL where apt knows no Debian mirror
+#   make tools-ice40     place and route for the iCE40, from PyPI (72 MB)
 #   make tools-asic  standard-cell libraries for hw.build --target asic, from Debian's or Ubuntu's
 #                    packages of them into ~/.cache/spikeloom (no root)
 #   make clean       remove build/; `make distclean` removes the environment too
@@ -44,7 +45,7 @@ python := $(VENV)/bin/python
 stamp  := $(VENV)/.spikeloom
 
 .PHONY: setup demo demo-board test test-slow test-icarus verify fuzz formal lint fashion-mnist \
-        tools-xilinx tools-asic tools-icarus clean distclean
+        tools-xilinx tools-ice40 tools-asic tools-icarus clean distclean
 .DELETE_ON_ERROR:
 
 setup: $(stamp)
@@ -109,6 +110,9 @@ fashion-mnist:
 
 tools-xilinx: $(stamp)
 	@$(python) -m hw.toolchains.provision $(if $(MIRROR),--mirror $(MIRROR))
+
+tools-ice40: $(stamp)
+	$(python) -m pip install --quiet $(PIP_ARGS) -e '.[ice40]'
 
 tools-asic: $(stamp)
 	@$(python) -m hw.toolchains.cells

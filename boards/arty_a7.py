@@ -20,21 +20,24 @@ class ArtyA7100Platform(ArtyA7_100Platform):
 _LEDS = (("led", 0), ("led", 1), ("led", 2), ("led", 3))
 
 
-def _flash(name: str) -> ExternalMemory:
-    """S25FL128S: its first 4 MB are left to the bitstream, of either device."""
-    return ExternalMemory("flash", ("spi_flash_4x", 0), size=16 << 20, offset=4 << 20,
+def configuration_flash(name: str, resource: str = "spi_flash_4x") -> ExternalMemory:
+    """S25FL128S: its first 4 MB are left to the bitstream, of either device.
+
+    name: of the board, as openFPGALoader knows it
+    """
+    return ExternalMemory("flash", 16 << 20, (resource, 0), offset=4 << 20,
                           loader=f"openFPGALoader -b {name} -f -o {{offset}} {{image}}")
 
 
 arty_a7 = Board(
     name="arty_a7", part="xc7a35ticsg324-1L", clock_mhz=100, platform=ArtyA7_35Platform, leds=_LEDS,
     core_mhz=50, clocking=Xilinx7Divider, loader="openFPGALoader -b arty_a7_35t {bit}",
-    memories=(_flash("arty_a7_35t"),),
+    memories=(configuration_flash("arty_a7_35t"),),
     resources=Resources(lut=20_800, ff=41_600, ram=50, carry=5_200, dsp=90))
 
 arty_a7_100 = Board(
     name="arty_a7_100", part="xc7a100tcsg324-1", clock_mhz=100, platform=ArtyA7100Platform,
     leds=_LEDS,
     core_mhz=50, clocking=Xilinx7Divider, loader="openFPGALoader -b arty_a7_100t {bit}",
-    memories=(_flash("arty_a7_100t"),),
+    memories=(configuration_flash("arty_a7_100t"),),
     resources=Resources(lut=63_400, ff=126_800, ram=135, carry=15_850, dsp=240))

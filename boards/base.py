@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A board as data: its device, clock, link and lights, and the Amaranth platform that builds it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from hw.families import XC7, Family
+from hw.model import SHIPPED_MODEL
 
 BLOCK_RAM = "block_ram"
-KINDS = ("flash", "sdram")
+KINDS = ("flash", "sdram", "dram")
 
 
 @dataclass(frozen=True)
@@ -39,19 +41,21 @@ class Resources:
 class ExternalMemory:
     """A memory chip of a board that can hold the weights.
 
-    kind:     flash or sdram
-    resource: name and number of the platform's resource
+    kind:     flash, sdram, or dram, which belongs to the processors of a `Board.peripheral`
     size:     of the chip in bytes
+    resource: name and number of the platform's resource
     offset:   of the weights in it, behind the configuration bitstream where that is there too; a
               multiple of 4 KB, since bursts must not cross one
     loader:   command that writes the image {image} to {offset}; none for what the host loads
+    toolchains: those of the board's that can build its pins; none: all of them
     """
 
     kind: str
-    resource: tuple[str, int]
     size: int
+    resource: tuple[str, int] = ("", 0)
     offset: int = 0
     loader: str = ""
+    toolchains: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -95,6 +99,11 @@ class Board:
                from both frequencies in Hz
     loader:    command that puts the bitstream {bit} on the board
     memories:  chips that can hold the weights, besides block RAM
+    hardware:  arguments of `hw.config.HardwareConfig.for_model` that it takes unless told
+               otherwise; none: what `python -m hw.explore` chooses
+    model:     of the network that it runs unless told otherwise
+    peripheral: the device has processors, and the accelerator is a peripheral of them (`hw.soc`);
+               clock, serial line, lights and pins are theirs
     """
 
     name: str
@@ -110,13 +119,16 @@ class Board:
     clocking: Callable[[int, int], Any] | None = None
     loader: str = ""
     memories: tuple[ExternalMemory, ...] = ()
+    hardware: Mapping[str, Any] = field(default_factory=dict)
+    model: Path = SHIPPED_MODEL
+    peripheral: bool = False
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
             raise ValueError(f"board name must be a Python identifier, not {self.name!r}")
-        for field in ("clock_mhz", "sync_mhz"):
-            if not (value := getattr(self, field)) > 0:
-                raise ValueError(f"{field} must be positive, not {value!r}")
+        for name in ("clock_mhz", "sync_mhz"):
+            if not (value := getattr(self, name)) > 0:
+                raise ValueError(f"{name} must be positive, not {value!r}")
 
     @property
     def sync_mhz(self) -> float:

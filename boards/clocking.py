@@ -1,18 +1,66 @@
 # SPDX-License-Identifier: Apache-2.0
 """The clock of a board's design, from its oscillator, and the reset that follows power-up."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from amaranth import ClockDomain, ClockSignal, Elaboratable, Instance, Module, ResetSignal, Signal
+from amaranth import (
+    ClockDomain,
+    ClockSignal,
+    Const,
+    Elaboratable,
+    Instance,
+    Module,
+    ResetSignal,
+    Signal,
+)
 from amaranth.lib import io, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 # Registers start at different cycles after configuration, so the design is reset once they all run.
 RESET_CYCLES = 256
-# Of the ECP5's PLL (data sheet FPGA-DS-02012, table of sysCLOCK PLL timing), in MHz.
-ECP5_VCO_MHZ = (400, 800)
-ECP5_PHASE_DETECTOR_MHZ = (3.125, 400)
+
+
+@dataclass(frozen=True)
+class PllLimits:
+    """A PLL: out = in * feedback / reference, oscillator = out * output; frequencies in MHz.
+
+    reference, feedback, output: dividers that there are
+    detector, oscillator: least and largest frequency
+    """
+
+    reference: range
+    feedback: range
+    output: Sequence[int]
+    detector: tuple[float, float]
+    oscillator: tuple[float, float]
+
+    def dividers(self, in_mhz: float, out_mhz: float) -> tuple[int, int, int]:
+        """Reference, feedback and output divider.
+
+        Of those that are exact, the ones with the fastest oscillator.  Raises ValueError if there
+        are none within the limits.
+        """
+        low, high = self.oscillator
+        outputs = [each for each in self.output if low <= out_mhz * each <= high]
+        for reference in self.reference:
+            if not self.detector[0] <= in_mhz / reference <= self.detector[1]:
+                continue
+            feedback = round(out_mhz * reference / in_mhz)
+            exact = abs(in_mhz * feedback / reference - out_mhz) <= 1e-6 * out_mhz
+            if outputs and exact and feedback in self.feedback:
+                return reference, feedback, max(outputs)
+        raise ValueError(f"clock must be one that a PLL makes of {in_mhz:g} MHz, "
+                         f"not {out_mhz:g} MHz")
+
+
+# Lattice FPGA-DS-02012, table of sysCLOCK PLL timing.
+ECP5_PLL = PllLimits(range(1, 129), range(1, 81), range(1, 129), (3.125, 400), (400, 800))
+# Gowin DS226, rPLL of the GW2A and GW2AR in speed grade C8/I7.
+GW2A_PLL = PllLimits(range(1, 65), range(1, 65), (2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128),
+                     (3, 500), (500, 1250))
 
 
 class Xilinx7Divider(wiring.Component):
@@ -48,30 +96,6 @@ class Xilinx7Divider(wiring.Component):
         return m
 
 
-def ecp5_dividers(in_mhz: float, out_mhz: float) -> tuple[int, int, int]:
-    """Reference, feedback and output divider: out = in * feedback / reference.
-
-    Of those that are exact, the ones with the fastest oscillator.  Raises ValueError if there are
-    none within the limits of the PLL.
-    """
-    best = None
-    for reference in range(1, 129):
-        if not ECP5_PHASE_DETECTOR_MHZ[0] <= in_mhz / reference <= ECP5_PHASE_DETECTOR_MHZ[1]:
-            continue
-        feedback = round(out_mhz * reference / in_mhz)
-        if not 1 <= feedback <= 80 or abs(in_mhz * feedback / reference - out_mhz) > 1e-6 * out_mhz:
-            continue
-        for output in range(1, 129):
-            if ECP5_VCO_MHZ[0] <= out_mhz * output <= ECP5_VCO_MHZ[1]:
-                best = max(best or (0,), (output, -reference, feedback))
-        if best:
-            break
-    if best is None:
-        raise ValueError(f"clock must be one that a PLL makes of {in_mhz:g} MHz, "
-                         f"not {out_mhz:g} MHz")
-    return -best[1], best[2], best[0]
-
-
 class Ecp5Pll(wiring.Component):
     """A clock of another frequency, from a PLL (EHXPLLL).
 
@@ -80,7 +104,7 @@ class Ecp5Pll(wiring.Component):
 
     def __init__(self, in_hz: int, out_hz: int) -> None:
         self.in_mhz, self.out_mhz = in_hz / 1e6, out_hz / 1e6
-        self.dividers = ecp5_dividers(self.in_mhz, self.out_mhz)
+        self.dividers = ECP5_PLL.dividers(self.in_mhz, self.out_mhz)
         super().__init__({"i": In(1), "o": Out(1), "locked": Out(1)})
 
     def elaborate(self, platform):
@@ -100,6 +124,32 @@ class Ecp5Pll(wiring.Component):
             i_CLKI=self.i, i_CLKFB=self.o, i_RST=0, i_STDBY=0, i_PHASESEL0=0, i_PHASESEL1=0,
             i_PHASEDIR=1, i_PHASESTEP=1, i_PHASELOADREG=1, i_PLLWAKESYNC=0, i_ENCLKOP=0,
             o_CLKOP=self.o, o_LOCK=self.locked)
+        return m
+
+
+class GowinPll(wiring.Component):
+    """A clock of another frequency, from a PLL (rPLL) of the GW2A-18.
+
+    Ports: `i` the pin's clock, `o` the clock, `locked`.
+    """
+
+    def __init__(self, in_hz: int, out_hz: int) -> None:
+        self.in_mhz = in_hz / 1e6
+        self.dividers = GW2A_PLL.dividers(self.in_mhz, out_hz / 1e6)
+        super().__init__({"i": In(1), "o": Out(1), "locked": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        reference, feedback, output = self.dividers
+        unused = {f"i_{name}": Const(0, width) for name, width in (
+            ("CLKFB", 1), ("RESET", 1), ("RESET_P", 1), ("FBDSEL", 6), ("IDSEL", 6),
+            ("ODSEL", 6), ("PSDA", 4), ("DUTYDA", 4), ("FDLY", 4))}
+        m.submodules.pll = Instance(
+            "rPLL", p_DEVICE="GW2A-18", p_FCLKIN=f"{self.in_mhz:g}",
+            p_IDIV_SEL=reference - 1, p_FBDIV_SEL=feedback - 1, p_ODIV_SEL=output,
+            p_DYN_IDIV_SEL="false", p_DYN_FBDIV_SEL="false", p_DYN_ODIV_SEL="false",
+            p_PSDA_SEL="0000", p_DUTYDA_SEL="1000", p_DYN_DA_EN="false", p_CLKFB_SEL="internal",
+            i_CLKIN=self.i, o_CLKOUT=self.o, o_LOCK=self.locked, **unused)
         return m
 
 

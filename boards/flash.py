@@ -22,6 +22,8 @@ BUSY = 0
 # Cycles between two commands: the chip wants 50 ns after a write, 10 ns after a read.
 PAUSE_NS = 50
 CYCLES_PER_CLOCK = 2
+# STARTUPE2 of 7 series passes no clock before the fourth to the chip (UG470).
+WAKE_CLOCKS = 4
 # Of quad output read at this latency code; ours is half of `sync`.
 MAX_CLOCK_HZ = 80_000_000
 
@@ -47,10 +49,11 @@ class FlashPins(wiring.Signature):
 class Flash(wiring.Component):
     """Read bursts from the flash, at its own addresses.
 
-    After reset it waits until no register is being written, which a reset may have left behind,
-    reads the configuration register, and sets the QUAD bit if it is not set: once in the life of a
-    chip, as the bit keeps its value.  A burst that begins where the one before ended
-    goes on in the same read of the chip, as the clock of the chip stands still between them.
+    After reset, and some clocks that select nothing, it waits until no register is being written,
+    which a reset may have left behind, reads the configuration register, and sets the QUAD bit if
+    it is not set: once in the life of a chip, as the bit keeps its value.  A burst that begins
+    where the one before ended goes on in the same read of the chip, as the clock of the chip
+    stands still between them.
 
     port_bits: 64 or 128
     clock_hz:  of `sync`; the chip's clock is half of it
@@ -76,7 +79,7 @@ class Flash(wiring.Component):
         m = Module()
         pins = self.pins
         # A command leaves bit by bit on pin 0 while an answer comes on pin 1.
-        shift, left, answer = Signal(40), Signal(range(41)), Signal(8)
+        shift, left, answer = Signal(40), Signal(range(41), init=WAKE_CLOCKS), Signal(8)
         pause, reading = Signal(range(self._pause + 1)), Signal()
         configuration, status = Signal(8), Signal(8)
         m.d.comb += [pins.dq_o.eq(Cat(shift[-1], 0, 1, 1)),
@@ -115,7 +118,13 @@ class Flash(wiring.Component):
         m.submodules.data = data = _Beats(self._bits)
         m.d.comb += [data.dq.eq(pins.dq_i), data.length.eq(self.axi.ar.payload.len)]
         wiring.connect(m, data.r, wiring.flipped(self.axi.r))
-        with m.FSM(init="Poll"):
+        with m.FSM(init="Wake"):
+            with m.State("Wake"):
+                m.d.sync += pins.sck.eq(~pins.sck)
+                with m.If(pins.sck):
+                    m.d.sync += left.eq(left - 1)
+                    with m.If(left == 1):
+                        m.next = "Poll"
             step("Configuration", 16, Command.READ_CONFIGURATION << 8, "Quad")
             with m.State("Quad"):
                 m.d.sync += configuration.eq(answer)

@@ -11,7 +11,8 @@ class FlashPads(Elaboratable):
     """Pins of `boards.flash`: plain buffers, as the chip's clock leaves a whole period for them.
 
     pins:     the controller's `FlashPins`
-    resource: name and number of a resource with cs, clk and dq, its clock an ordinary pin
+    resource: name and number of a resource with cs, clk and dq; one without clk is the flash that
+              configures a device of 7 series, whose clock STARTUPE2 drives
     """
 
     def __init__(self, pins: Any, resource: tuple[str, int]) -> None:
@@ -21,7 +22,15 @@ class FlashPads(Elaboratable):
         m = Module()
         pins = self._pins
         pads = platform.request(*self._resource, dir={"cs": "-", "clk": "-", "dq": "-"})
-        for name, signal in (("cs", pins.cs), ("clk", pins.sck)):
+        outputs = {"cs": pins.cs}
+        if hasattr(pads, "clk"):
+            outputs["clk"] = pins.sck
+        else:
+            m.submodules.startup = Instance(
+                "STARTUPE2", p_PROG_USR="FALSE", p_SIM_CCLK_FREQ=0.0,
+                i_CLK=0, i_GSR=0, i_GTS=0, i_KEYCLEARB=1, i_PACK=0, i_USRCCLKO=pins.sck,
+                i_USRCCLKTS=0, i_USRDONEO=1, i_USRDONETS=1)
+        for name, signal in outputs.items():
             m.submodules[name] = buffer = io.Buffer("o", getattr(pads, name))
             m.d.comb += buffer.o.eq(signal)
         for bit in range(4):

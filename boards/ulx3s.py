@@ -14,5 +14,5 @@ ulx3s_85f = Board(
     name="ulx3s_85f", part="LFE5U-85F-6BG381C", clock_mhz=25, platform=ULX3S_85F_Platform,
     leds=(("led", 0), ("led", 1), ("led", 2)), family=ECP5, toolchains=("ecp5",),
     core_mhz=50, clocking=Ecp5Pll, loader="openFPGALoader -b ulx3s {bit}",
-    memories=(ExternalMemory("sdram", ("sdram", 0), size=32 << 20),),
+    memories=(ExternalMemory("sdram", 32 << 20, ("sdram", 0)),),
     resources=Resources(lut=83_640, ff=83_640, ram=208, carry=41_820, dsp=156))

@@ -7,7 +7,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from hw.asic import target
 from hw.choice import board_hardware
 from hw.compiler import Program, compile_model
 from hw.config import HardwareConfig
-from hw.generate import accelerator_verilog
+from hw.generate import accelerator_verilog, component_verilog
 from hw.identity import Identity
 from hw.layout import DEFAULT_BANKS, DEFAULT_LANES
 from hw.model import (
@@ -32,6 +32,7 @@ from hw.model import (
     sha256,
 )
 from hw.options import add_spill_options, weight_count
+from hw.packaging import SCRIPTS, scripts
 from hw.report import (
     SynthesisError,
     Usage,
@@ -42,6 +43,8 @@ from hw.report import (
     resource_table,
     synthesize,
 )
+from hw.soc import ADDRESSES, CONTROL, peripheral
+from hw.soc import NAME as PERIPHERAL
 from hw.toolchains import Timing, Toolchain, ToolError
 
 CACHE = Path("build") / "cache"
@@ -65,8 +68,9 @@ def build_parser() -> argparse.ArgumentParser:
                       help="silicon: SRAM macros, constraints, standard cells (docs/asic.md)")
     what.add_argument("--list-boards", action="store_true",
                       help="show all boards and whether their tools are found")
-    parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, metavar="DIR",
-                        help="model directory of python -m quantize (the shipped digits network)")
+    parser.add_argument("--model", type=Path, metavar="DIR",
+                        help="model directory of python -m quantize (default: the shipped digits "
+                             "network, or for a small board a smaller one)")
     parser.add_argument("--lanes", type=int, metavar="N",
                         help="output channels that accumulate at once (default: with --banks, what "
                              "python -m hw.explore chooses for the board)")
@@ -93,6 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         if arguments.target == "asic":
+            arguments.model = arguments.model or SHIPPED_MODEL
             return target.run(arguments, CACHE)
         return run(arguments)
     except (ValueError, OSError) as error:
@@ -109,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     from boards.memory import check_room
 
     if arguments.list_boards:
-        print(board_table(map(boards.get, boards.NAMES)))
+        print(board_table([*map(boards.get, boards.NAMES)]))
         return 0
     board = boards.get(arguments.board)
     if arguments.clock_mhz is not None:
@@ -118,11 +123,19 @@ def run(arguments: argparse.Namespace) -> int:
         board.clocking(board.oscillator_hz, board.clock_hz)
     out = arguments.out or Path("build") / arguments.board
     check_output(out)
-    toolchain = choose_toolchain(board, arguments.toolchain) if arguments.bitstream else None
+    if arguments.bitstream and board.peripheral:
+        raise ValueError(f"--bitstream is for boards without processors, not {board.name!r}: "
+                         "Vivado makes the bitstream of its whole system, with the scripts of the "
+                         "output")
     if arguments.weights is not None:
         board.memory(arguments.weights)
+    if arguments.model is None:
+        arguments.model = board.model
     model = FixedPointModel.load(arguments.model)
     memory = choose_memory(model, arguments.weights, board)
+    toolchain = None
+    if arguments.bitstream:
+        toolchain = choose_toolchain(board, arguments.toolchain, memory)
     hardware = choose_hardware(model, arguments, board, memory)
     program = compile_model(model, hardware)
     if memory is not None:
@@ -135,14 +148,14 @@ def run(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".build-") as temporary:
         folder = Path(temporary) / "build"
         folder.mkdir()
-        source = write_sources(folder, program, board, memory)
+        source, top = write_sources(folder, program, board, memory)
         generated = time.perf_counter() - start
         print(f"generated in {generated:.1f} s; yosys takes one to five minutes, unless it has "
               "seen this design before", flush=True)
-        netlist = folder / f"{TOP}.json" if toolchain and toolchain.uses_yosys else None
-        statistics = synthesize(source, TOP, CACHE, family=board.family, netlist=netlist)
-        modules = hierarchy(statistics["netlist"], TOP, board.family)
-        over = over_budget(modules[TOP], board.resources, board.family)
+        netlist = folder / f"{top}.json" if toolchain and toolchain.uses_yosys else None
+        statistics = synthesize(source, top, CACHE, family=board.family, netlist=netlist)
+        modules = hierarchy(statistics["netlist"], top, board.family)
+        over = over_budget(total(modules), board.resources, board.family)
         print(report(program, board, modules, memory))
         print(f"cells that multiply or divide: {multipliers(statistics['rtl'])}")
         print(f"yosys: {time.perf_counter() - start - generated:.1f} s", flush=True)
@@ -152,7 +165,7 @@ def run(arguments: argparse.Namespace) -> int:
             return 1
         timing = None
         if toolchain is not None:
-            timing = toolchain.build(folder, TOP, board.part, board.sync_mhz, CACHE)
+            timing = toolchain.build(folder, top, board.part, board.sync_mhz, CACHE)
             print(timing.text())
             print("; ".join(f"{tool}: {seconds:.1f} s" for tool, seconds in timing.seconds.items()))
         write_reports(folder, program, board, arguments.model, modules, over, timing, memory)
@@ -160,27 +173,35 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"wrote {out}")
     if memory is not None:
         print(loading(memory, out))
-    return finish(board, out, timing)
+    if board.peripheral:
+        print(f"for a system in Vivado: {' and '.join(SCRIPTS)} in {out}; of its bitstream, "
+              f"program it: {board.loader.format(bit='FILE')}")
+        return 0
+    return finish(board, out, toolchain, timing)
 
 
-def choose_toolchain(board: Any, name: str | None) -> Toolchain:
-    """The toolchain of --toolchain, or the board's first that is found; ValueError without one."""
+def choose_toolchain(board: Any, name: str | None, memory: Any = None) -> Toolchain:
+    """The toolchain of --toolchain, or the first that is found of those that the board and its
+    weight memory allow; ValueError without one.
+    """
+    names = memory.toolchains if memory is not None and memory.toolchains else board.toolchains
     if name is None:
-        if (found := toolchains.installed(board.toolchains)) is not None:
+        if (found := toolchains.installed(names)) is not None:
             return found
-        name = board.toolchains[0]
-    if name not in board.toolchains:
-        raise ValueError(f"--toolchain of {board.name} must be one of "
-                         f"{', '.join(board.toolchains)}, not {name!r}")
+        name = names[0]
+    if name not in names:
+        where = f" with weights in {memory.kind}" if memory is not None else ""
+        raise ValueError(f"--toolchain of {board.name}{where} must be one of "
+                         f"{', '.join(names)}, not {name!r}")
     chosen = toolchains.get(name)
     if (missing := chosen.missing()) is not None:
         raise ValueError(f"--bitstream needs the toolchain {name}: {missing}")
     return chosen
 
 
-def finish(board: Any, out: Path, timing: Timing | None) -> int:
+def finish(board: Any, out: Path, toolchain: Toolchain | None, timing: Timing | None) -> int:
     """Tell what comes next; exit status 1 for a bitstream that misses its clock."""
-    if timing is None:
+    if toolchain is None or timing is None:
         if toolchains.installed(board.toolchains) is None:
             print(f"for a bitstream: {toolchains.get(board.toolchains[0]).missing()}")
         else:
@@ -190,20 +211,25 @@ def finish(board: Any, out: Path, timing: Timing | None) -> int:
         print(f"error: the bitstream misses its clock: {timing.fmax_mhz:.1f} of "
               f"{timing.target_mhz:g} MHz; --clock-mhz makes it slower", file=sys.stderr)
         return 1
-    print(f"program it: {board.loader.format(bit=out / f'{TOP}.bit')}")
+    print(f"program it: {board.loader.format(bit=out / f'{TOP}.{toolchain.suffix}')}")
     return 0
 
 
-def board_table(boards: Any) -> str:
-    """Device, clock, LUTs, memory and tools of each board."""
-    lines = [(f"{'board':<12} {'device':<20} {'MHz':>5} {'LUT':>7} {'RAM bits':>10}  "
+def board_table(boards: Sequence[Any]) -> str:
+    """Device, clock, LUTs, memory, tools, and command that programs it, of each board."""
+    lines = [(f"{'board':<13} {'device':<20} {'MHz':>5} {'LUT':>7} {'RAM bits':>10}  "
               f"{'weights':<17} toolchains")]
     for board in boards:
         tools = ", ".join(f"{name} ({'not found' if toolchains.get(name).missing() else 'found'})"
                           for name in board.toolchains)
-        lines.append(f"{board.name:<12} {board.part:<20} {board.sync_mhz:>5g} "
+        lines.append(f"{board.name:<13} {board.part:<20} {board.sync_mhz:>5g} "
                      f"{board.resources.lut:>7,} {board.ram_bits:>10,}  "
                      f"{', '.join(board.weight_memories):<17} {tools}")
+    lines += ["", "programmed with"]
+    for board in boards:
+        bit = f"build/{board.name}/{TOP}.{toolchains.get(board.toolchains[0]).suffix}"
+        lines.append(f"{board.name:<13} "
+                     + board.loader.format(bit="FILE" if board.peripheral else bit))
     return "\n".join(lines)
 
 
@@ -225,6 +251,9 @@ def weight_bits(model: FixedPointModel) -> int:
 def loading(memory: Any, out: Path) -> str:
     """How the weights come into a chip of the board."""
     image = out / "images" / "weights.bin"
+    if memory.kind == "dram":
+        return (f"then its weights: the processor copies {image} to a multiple of 4 KB of its "
+                f"memory, writes the address to register {ADDRESSES:#x} and 8 to {CONTROL:#x}")
     if not memory.loader:
         return (f"then its weights, after each power-up: python -m boards.host --port DEV load "
                 f"{image}")
@@ -238,7 +267,9 @@ def choose_hardware(model: FixedPointModel, arguments: argparse.Namespace,
 
     With weights in a chip, the default hardware: the explorer knows on-chip weights only.
     """
-    lanes, banks = arguments.lanes, arguments.banks
+    given = {name: value for name in ("lanes", "banks")
+             if (value := getattr(arguments, name)) is not None}
+    wanted = {"lanes": DEFAULT_LANES, "banks": DEFAULT_BANKS, **(given or board.hardware)}
     spills = {name: value if value is True else tuple(value)
               for name in ("spill_residual", "spike_lines")
               if (value := getattr(arguments, name, None))}
@@ -247,21 +278,20 @@ def choose_hardware(model: FixedPointModel, arguments: argparse.Namespace,
                          "--weights must be sdram, "
                          f"not {memory.kind if memory else 'block_ram'!r}")
     if memory is not None:
-        return HardwareConfig.for_model(model, DEFAULT_LANES if lanes is None else lanes,
-                                        DEFAULT_BANKS if banks is None else banks,
-                                        port_bits=MEMORY_PORT_BITS, **spills)
-    if lanes is None and banks is None:
+        return HardwareConfig.for_model(model, **wanted, port_bits=MEMORY_PORT_BITS, **spills)
+    if not given:
         hardware, line = board_hardware(model, arguments.model, board, CACHE)
         print(line, flush=True)
         return hardware
-    return HardwareConfig.for_model(model, DEFAULT_LANES if lanes is None else lanes,
-                                    DEFAULT_BANKS if banks is None else banks)
+    return HardwareConfig.for_model(model, **wanted)
 
 
-def write_sources(folder: Path, program: Program, board: Any, memory: Any = None) -> Path:
+def write_sources(folder: Path, program: Program, board: Any,
+                  memory: Any = None) -> tuple[Path, str]:
     """Verilog of the core, sources, constraints and scripts of the board, memory images.
 
-    Returns the file that yosys reads: Verilog or RTLIL, whichever the platform writes.
+    Returns the file that yosys reads (Verilog or RTLIL, whichever the platform writes), and the
+    name of its module.
     """
     from boards.memory import BoardCore, external_core
     from boards.top import build_plan
@@ -272,6 +302,13 @@ def write_sources(folder: Path, program: Program, board: Any, memory: Any = None
     images.mkdir()
     for name, content in program.images().items():
         (images / name).write_bytes(content)
+    if board.peripheral:
+        top = peripheral(program, board.clock_hz)
+        source = folder / f"{PERIPHERAL}.v"
+        source.write_text(component_verilog(top, PERIPHERAL))
+        for name, text in scripts(top, board.part, board.sync_mhz).items():
+            (folder / name).write_text(text)
+        return source, PERIPHERAL
     core: Any
     if memory is None:
         core = Accelerator(hardware, program.memory)
@@ -281,7 +318,9 @@ def write_sources(folder: Path, program: Program, board: Any, memory: Any = None
     plan = build_plan(board, core, Identity.of(program, board.clock_hz, writable=writable),
                       name=TOP)
     plan.extract(folder)
-    return next(path for suffix in ("il", "v") if (path := folder / f"{TOP}.{suffix}").is_file())
+    source = next(path for suffix in ("il", "v")
+                  if (path := folder / f"{TOP}.{suffix}").is_file())
+    return source, TOP
 
 
 def write_reports(folder: Path, program: Program, board: Any, model: Path,
@@ -292,7 +331,7 @@ def write_reports(folder: Path, program: Program, board: Any, model: Path,
     (folder / "report.txt").write_text(text + "\n")
     (folder / "report.json").write_text(json.dumps({
         "board": board.name, "part": board.part, "available": asdict(board.resources),
-        "used": asdict(modules[TOP]), "over": over,
+        "used": asdict(total(modules)), "over": over,
         "clock_mhz": board.sync_mhz, "timing": timing.to_dict() if timing else None,
         "modules": {path: asdict(usage) for path, usage in modules.items()}}, indent=1) + "\n")
     (folder / MANIFEST).write_text(json.dumps({
@@ -305,6 +344,11 @@ def write_reports(folder: Path, program: Program, board: Any, model: Path,
                    if path.is_file()}}, indent=1) + "\n")
 
 
+def total(modules: Mapping[str, Usage]) -> Usage:
+    """Of the top, whose path is the beginning of all others."""
+    return modules[min(modules, key=len)]
+
+
 def report(program: Program, board: Any, modules: Mapping[str, Usage],
            memory: Any = None) -> str:
     """Resources against the device, and by module."""
@@ -312,7 +356,7 @@ def report(program: Program, board: Any, modules: Mapping[str, Usage],
     title = (f"{program.model.network.name or 'network'} on {board.name}: {geometry.lanes} lanes x "
              f"{geometry.banks} banks, {program.model.weight_bits}-bit weights "
              + (f"in {memory.kind}" if memory else "on chip"))
-    table = resource_table(modules[TOP], board.resources, board.part, board.family)
+    table = resource_table(total(modules), board.resources, board.part, board.family)
     return "\n".join([title, table, "", hierarchy_table(modules, family=board.family)])
 
 

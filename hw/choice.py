@@ -56,10 +56,14 @@ def board_hardware(model: FixedPointModel, directory: Path, board: Any,
                    cache: Path) -> tuple[HardwareConfig, str]:
     """The hardware for a network and a board of `boards`, weights on chip, and a line about it.
 
-    Searches only if the choice is kept nowhere.  Raises ValueError, one sentence, if nothing fits.
+    That of the board's description, if it has any, else the explorer's choice, which is searched
+    only if it is kept nowhere.  Raises ValueError, one sentence, if nothing fits.
     """
     from hw.explore import flags, search_board  # which keeps its choices here
 
+    if board.hardware:
+        hardware = HardwareConfig.for_model(model, **board.hardware)
+        return hardware, f"hardware of {board.name}: {flags(hardware)}"
     if board.family.name != FAMILY:
         return (HardwareConfig.for_model(model),
                 f"default hardware: no area model of {board.family.name} yet")

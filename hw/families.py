@@ -75,3 +75,21 @@ ECP5 = Family(
     {"LUT4": Usage(lut=1), "CCU2C": Usage(lut=2, carry=1), "TRELLIS_FF": Usage(ff=1),
      "TRELLIS_DPR16X4": Usage(lut=6), "DP16KD": Usage(ram=1), "MULT18X18D": Usage(dsp=1)},
     ram_bits=18 * 1024)
+
+# Amaranth makes the pads.  An ALU is a LUT with carry; distributed RAM of 16 x 4 takes all eight
+# LUTs of its block.
+GOWIN = Family(
+    "gowin", "synth_gowin -family gw2a -nodsp -noiopads -noflatten -top {top}",
+    {"lut": "LUT4", "ram": "BSRAM", "carry": "ALU", "dsp": "MULT18"},
+    {r"LUT\d": Usage(lut=1), "ALU": Usage(lut=1, carry=1), r"DFF\w*": Usage(ff=1),
+     r"RAM16SDP\d": Usage(lut=8), r"(SDP|DP|SP|pROM)(B|X9B|X9)?": Usage(ram=1),
+     r"MULT\w+|PADD\w+": Usage(dsp=1)},
+    ram_bits=18 * 1024)
+
+# A carry lies in the logic cell of the LUT that adds.
+ICE40 = Family(
+    "ice40", "synth_ice40 -device u -noflatten -top {top}",
+    {"lut": "LUT4", "ram": "RAM40_4K", "carry": "CARRY", "dsp": "MAC16"},
+    {"SB_LUT4": Usage(lut=1), r"SB_DFF\w*": Usage(ff=1), "SB_CARRY": Usage(carry=1),
+     r"SB_RAM40_4K\w*": Usage(ram=1), "SB_MAC16": Usage(dsp=1)},
+    ram_bits=4 * 1024)

@@ -43,7 +43,9 @@ class Device:
 
 DEVICES = {"ecp5_85f": Device("LFE5U-85F-8BG381C", "ecp5", ("--lpf-allow-unconstrained",)),
            "xc7a100t": Device("xc7a100tcsg324-1", "xilinx", ("-o", f"xdc={CONSTRAINTS}"),
-                              (("clk", "E3"), ("rst", "C12"), ("i", "J15"), ("o", "H17")))}
+                              (("clk", "E3"), ("rst", "C12"), ("i", "J15"), ("o", "H17"))),
+           "xc7z020": Device("xc7z020clg400-1", "xilinx", ("-o", f"xdc={CONSTRAINTS}"),
+                             (("clk", "H16"), ("rst", "M20"), ("i", "M19"), ("o", "R14")))}
 
 
 def build_parser() -> argparse.ArgumentParser:

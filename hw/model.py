@@ -27,7 +27,8 @@ MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 SAMPLES = "samples.safetensors"
 WEIGHT_BITS = (8, 6, 4)
-SHIPPED_MODEL = Path(__file__).parent / "models" / "digits"
+MODELS = Path(__file__).parent / "models"
+SHIPPED_MODEL = MODELS / "digits"
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
 """The accelerator as a peripheral: AXI4-Lite registers, AXI4-Stream in and out.
 
@@ -40,17 +41,28 @@ from amaranth.lib.wiring import In, Out
 from hw.accelerator import Accelerator
 from hw.answer import Answer
 from hw.axi import ADDRESS_BITS
-from hw.compiler import compile_model
+from hw.axi_channels import connect_read, connect_write, read_members, write_members
+from hw.compiler import Program, compile_model
 from hw.generate import component_verilog
 from hw.identity import SIZE, Identity
 from hw.model import SHIPPED_MODEL, FixedPointModel
 from hw.options import add_hardware_options, hardware
 
+NAME = "spikeloom"   # of the module
 ADDRESS_WIDTH = 16
 CONTROL, STATUS, SAMPLES, INFERENCES, ADDRESSES, ANSWER = 0x40, 0x44, 0x48, 0x4C, 0x50, 0x8000
 RESET_CYCLES = 16
 MEMORIES = ("weights", "residual", "maps")
 SLVERR = 2
+
+
+def _memory_members(prefix: str, port: wiring.Signature) -> dict[str, wiring.Member]:
+    """Signals of one of the core's memory ports: `ReadPort`, or `DataPort` of both directions."""
+    if "read" in port.members:
+        write = port.members["write"].signature
+        bits = write.members["w"].signature.members["payload"].shape["data"].width
+        return read_members(prefix, bits) | write_members(prefix, bits)
+    return read_members(prefix, port.members["r"].signature.members["payload"].shape["data"].width)
 
 
 class Peripheral(wiring.Component):
@@ -60,7 +72,8 @@ class Peripheral(wiring.Component):
 
     Ports: `s_axi_*` (AXI4-Lite, one transfer at a time), `s_axis_*` (samples, `tlast` with the last
     one of an inference), `m_axis_*` (the answer, if control says so), `interrupt` (level: an answer
-    is complete), and the memory ports that the core has.
+    is complete), and AXI4 masters for the memory ports that the core has, `m_axi_weights_*`,
+    `m_axi_residual_*`, `m_axi_maps_*` (`hw.axi_channels`).
     Latency: a register is read in 3 cycles, written in 2.  Throughput: a sample, a word per cycle.
     A write to a register that cannot be written, and a read where there is none, answer SLVERR.
     """
@@ -68,7 +81,7 @@ class Peripheral(wiring.Component):
     def __init__(self, core: Any, identity: Identity) -> None:
         self._core, self._identity = core, identity
         members = core.signature.members
-        self._memories = [name for name in MEMORIES if name in members]
+        self._memories = {name: members[name].signature for name in MEMORIES if name in members}
         self._streamed = "enable" in members
         super().__init__({
             "s_axi_awaddr": In(ADDRESS_WIDTH), "s_axi_awprot": In(3), "s_axi_awvalid": In(1),
@@ -82,7 +95,8 @@ class Peripheral(wiring.Component):
             "s_axis_tready": Out(1), "s_axis_tlast": In(1),
             "m_axis_tdata": Out(64), "m_axis_tvalid": Out(1), "m_axis_tready": In(1),
             "m_axis_tlast": Out(1), "interrupt": Out(1),
-        } | {name: members[name] for name in self._memories})
+        } | {name: member for memory, port in self._memories.items()
+             for name, member in _memory_members(f"m_axi_{memory}", port).items()})
 
     def elaborate(self, platform):
         m = Module()
@@ -112,8 +126,11 @@ class Peripheral(wiring.Component):
     def _connect_memories(self, m):
         for name, address in zip(MEMORIES, self._addresses):
             if name in self._memories:
-                wiring.connect(m, getattr(self._core, name),
-                               wiring.flipped(getattr(self, name)))
+                port, prefix = getattr(self._core, name), f"m_axi_{name}"
+                writes = "write" in self._memories[name].members
+                m.d.comb += connect_read(self, prefix, port.read if writes else port)
+                if writes:
+                    m.d.comb += connect_write(self, prefix, port.write)
                 m.d.comb += getattr(self._core, f"{name}_address").eq(address)
         if self._streamed:
             m.d.comb += self._core.enable.eq(self._enable)
@@ -219,13 +236,17 @@ class PeripheralTop(wiring.Component):
         m.submodules.peripheral = inner = self._peripheral
         m.d.comb += [ClockSignal("sync").eq(self.aclk), ResetSignal("sync").eq(~self.aresetn)]
         for name, member in inner.signature.members.items():
-            if not member.is_port:
-                wiring.connect(m, getattr(inner, name), wiring.flipped(getattr(self, name)))
-            elif member.flow is In:
+            if member.flow is In:
                 m.d.comb += getattr(inner, name).eq(getattr(self, name))
             else:
                 m.d.comb += getattr(self, name).eq(getattr(inner, name))
         return m
+
+
+def peripheral(program: Program, clock_hz: int = 0) -> PeripheralTop:
+    """That of a program, for a system with that clock (0: whichever)."""
+    return PeripheralTop(Accelerator(program.hardware, program.memory),
+                         Identity.of(program, clock_hz, writable=program.hardware.streamed))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -247,9 +268,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         model = FixedPointModel.load(arguments.model)
         program = compile_model(model, hardware([model], arguments))
-        top = PeripheralTop(Accelerator(program.hardware, program.memory),
-                            Identity.of(program, writable=program.hardware.streamed))
-        text = component_verilog(top, "spikeloom")
+        text = component_verilog(peripheral(program), NAME)
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         partial = arguments.out.with_name(f".{arguments.out.name}.{os.getpid()}")
         partial.write_text(text)

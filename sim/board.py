@@ -37,7 +37,7 @@ from hw.build import choose_hardware
 from hw.compiler import Program, compile_model
 from hw.generate import component_verilog
 from hw.identity import Identity
-from hw.model import SHIPPED_MODEL, FixedPointModel
+from hw.model import FixedPointModel
 from hw.options import add_spill_options, positive
 from quantize.golden import GoldenModel, LayerResult
 from sim.board_top import (
@@ -152,8 +152,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m sim.board",
         description="Simulate a board from its serial line on, let the real host infer on it, and "
                     "compare with the golden model.")
-    parser.add_argument("model", nargs="?", type=Path, default=SHIPPED_MODEL, metavar="DIR",
-                        help="model directory (default: the shipped digits network)")
+    parser.add_argument("model", nargs="?", type=Path, metavar="DIR",
+                        help="model directory (default: that of the board)")
     parser.add_argument("--board", default="arty_a7", metavar="NAME",
                         help="whose hardware is simulated: " + ", ".join(boards.NAMES))
     parser.add_argument("--weights", default=BLOCK_RAM, metavar="MEMORY",
@@ -181,7 +181,12 @@ def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         board = boards.get(arguments.board)
+        if board.peripheral:
+            raise ValueError("--board must have a serial line of its own, "
+                             f"not {arguments.board!r}")
         memory = board.memory(arguments.weights)
+        if arguments.model is None:
+            arguments.model = board.model
         model = FixedPointModel.load(arguments.model)
         inputs = load_samples(arguments.model, arguments.samples)
         noises = line_noise(arguments.noise, arguments.seed)

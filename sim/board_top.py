@@ -32,8 +32,15 @@ _CHIPS = {
 
 
 def wrapper(board: Board, kind: str) -> str:
-    """SystemVerilog module `board` around the board's `top`, with the same ports for each board."""
+    """SystemVerilog module `board` around the board's `top`, with the same ports for each board.
+
+    Raises ValueError if the chip has pins that the design has not.
+    """
     platform, memory = board.platform(), board.memory(kind)
+    there = {each.name for each in platform.lookup(*memory.resource).ios if hasattr(each, "name")}
+    if missing := set(_CHIPS[kind]) - there:
+        raise ValueError(f"--weights {kind} cannot be simulated for {board.name}: the chip's "
+                         f"{', '.join(sorted(missing))} is no pin of the design")
     uart, busy = "_".join(map(str, board.uart)), "_".join(map(str, board.leds[1]))
     chip = "_".join(map(str, memory.resource))
     ports = ["input wire osc", "input wire rx", "output wire tx", "output wire busy"]

@@ -4,13 +4,16 @@
 from collections.abc import Sequence
 
 from hw.toolchains.ecp5 import Ecp5
+from hw.toolchains.gowin import Gowin
+from hw.toolchains.ice40 import Ice40
 from hw.toolchains.toolchain import Timing, Toolchain, ToolError
 from hw.toolchains.vivado import Vivado
 from hw.toolchains.xilinx import XilinxOpen
 
 __all__ = ["NAMES", "Timing", "ToolError", "Toolchain", "get", "installed"]
 
-_TOOLCHAINS: dict[str, Toolchain] = {each.name: each for each in (Ecp5(), XilinxOpen(), Vivado())}
+_TOOLCHAINS: dict[str, Toolchain] = {
+    each.name: each for each in (Ecp5(), Gowin(), Ice40(), XilinxOpen(), Vivado())}
 NAMES = tuple(_TOOLCHAINS)
 
 

@@ -99,11 +99,13 @@ class Toolchain(ABC):
 
     name:   of --toolchain
     family: of the devices it is for
+    suffix: of the bitstream
     uses_yosys: it starts from the netlist of `hw.report.synthesize`
     """
 
     name: str
     family: Family
+    suffix = "bit"
     uses_yosys = True
 
     @abstractmethod
@@ -112,7 +114,7 @@ class Toolchain(ABC):
 
     @abstractmethod
     def build(self, folder: Path, top: str, part: str, target_mhz: float, cache: Path) -> Timing:
-        """From the sources `top`.* in `folder` to `top`.bit in it.
+        """From the sources `top`.* in `folder` to the bitstream `top`.`suffix` in it.
 
         part:  device, package and speed grade as the vendor writes them
         cache: where synthesis results are kept

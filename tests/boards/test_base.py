@@ -48,7 +48,7 @@ def test_resources_are_counts(field, value):
         replace(RESOURCES, **{field: value})
 
 
-FLASH = ExternalMemory("flash", ("spi", 0), size=1 << 20, offset=4096, loader="load {image}")
+FLASH = ExternalMemory("flash", 1 << 20, ("spi", 0), offset=4096, loader="load {image}")
 
 
 def test_weight_memories():
@@ -63,7 +63,7 @@ def test_weight_memories():
 
 
 @pytest.mark.parametrize(("change", "sentence"), [
-    ({"kind": "tape"}, "kind must be one of flash, sdram, not 'tape'"),
+    ({"kind": "tape"}, "kind must be one of flash, sdram, dram, not 'tape'"),
     ({"offset": 100}, "offset must be a multiple of 4096 within the chip, not 100"),
     ({"offset": 1 << 20}, "offset must be a multiple of 4096 within the chip, not 1048576")])
 def test_memories_refuse(change, sentence):

@@ -7,7 +7,8 @@ import boards
 
 
 def test_names():
-    assert boards.NAMES == ("arty_a7", "arty_a7_100", "nexys4ddr", "ulx3s_85f")
+    assert boards.NAMES == ("arty_a7", "arty_a7_100", "nexys4ddr", "ulx3s_85f",
+                            "tang_nano_20k", "icebreaker", "arty_z7_20")
 
 
 @pytest.mark.parametrize("name", boards.NAMES)

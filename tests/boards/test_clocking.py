@@ -8,28 +8,34 @@ from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from boards.clocking import (
-    ECP5_VCO_MHZ,
+    ECP5_PLL,
+    GW2A_PLL,
     RESET_CYCLES,
     Clocking,
     Ecp5Pll,
+    GowinPll,
     Xilinx7Divider,
-    ecp5_dividers,
 )
 
 
-@pytest.mark.parametrize("out_mhz", [25, 37.5, 50, 60, 62.5, 75, 80, 100, 125])
-def test_ecp5_dividers_are_exact_and_within_limits(out_mhz):
-    reference, feedback, output = ecp5_dividers(25, out_mhz)
-    assert 25 * feedback == pytest.approx(out_mhz * reference)
-    assert ECP5_VCO_MHZ[0] <= out_mhz * output <= ECP5_VCO_MHZ[1]
-    assert 25 / reference >= 3.125
+@pytest.mark.parametrize("limits, in_mhz, out_mhz", [
+    *((ECP5_PLL, 25, mhz) for mhz in (25, 37.5, 50, 60, 62.5, 75, 80, 100, 125)),
+    *((GW2A_PLL, 27, mhz) for mhz in (4.5, 27, 40.5, 48, 54, 60, 81, 108))])
+def test_dividers_are_exact_and_within_limits(limits, in_mhz, out_mhz):
+    reference, feedback, output = limits.dividers(in_mhz, out_mhz)
+    assert in_mhz * feedback == pytest.approx(out_mhz * reference)
+    assert limits.oscillator[0] <= out_mhz * output <= limits.oscillator[1]
+    assert limits.detector[0] <= in_mhz / reference <= limits.detector[1]
+    assert output in limits.output
 
 
-@pytest.mark.parametrize("out_mhz", [3, 51.3, 801])
-def test_ecp5_clocks_that_cannot_be_made(out_mhz):
-    with pytest.raises(ValueError, match=rf"^clock must be one that a PLL makes of 25 MHz, "
+@pytest.mark.parametrize("limits, in_mhz, out_mhz", [
+    (ECP5_PLL, 25, 3), (ECP5_PLL, 25, 51.3), (ECP5_PLL, 25, 801), (GW2A_PLL, 27, 3),
+    (GW2A_PLL, 27, 50.1), (GW2A_PLL, 27, 1000)])
+def test_clocks_that_no_pll_makes(limits, in_mhz, out_mhz):
+    with pytest.raises(ValueError, match=rf"^clock must be one that a PLL makes of {in_mhz} MHz, "
                                          rf"not {out_mhz:g} MHz$"):
-        ecp5_dividers(25, out_mhz)
+        limits.dividers(in_mhz, out_mhz)
 
 
 @pytest.mark.parametrize("out_mhz, ratio", [(100, 1), (50, 2), (25, 4), (10, 10)])
@@ -47,6 +53,7 @@ def test_xilinx_clocks_that_cannot_be_made(out_mhz):
 def test_pll_instance_has_the_dividers():
     pll = Ecp5Pll(25_000_000, 50_000_000)
     assert pll.dividers == (1, 2, 16)
+    assert GowinPll(27_000_000, 54_000_000).dividers == (1, 2, 16)
 
 
 class Generator(wiring.Component):

@@ -5,7 +5,7 @@
 import numpy as np
 import pytest
 
-from boards.flash import Flash
+from boards.flash import WAKE_CLOCKS, Flash
 from tests.boards.chips import FLASH_SIZE as SIZE
 from tests.boards.chips import FlashChip
 from tests.hw.harness import Bench, every_gap
@@ -53,6 +53,18 @@ def test_bursts(bits, gaps):
         end = (address + beats * size) % SIZE
     assert chip.reads == new
     assert chip.commands == [0x05, 0x35] + [0x6B] * len(new)
+
+
+def test_clocks_that_select_nothing():
+    """STARTUPE2 keeps three from the chip."""
+    bench = Bench(dut := Flash(64, 50_000_000), max_cycles=60_000)
+    FlashChip(NOISE, configuration=2).serve(bench, dut.pins, 20)
+    bench.source(dut.axi.ar, [{"addr": 0, "len": 0, "burst": 1, "size": 3}])
+    bench.sink(dut.axi.r, 1)
+    alone = bench.record(dut.pins.sck & ~dut.pins.cs)
+    selected = bench.record(dut.pins.cs)
+    bench.run(extra=2)
+    assert len(alone) == WAKE_CLOCKS > 3 and alone[-1][0] < selected[0][0]
 
 
 def test_the_quad_bit_is_set_once_and_all_else_kept():

@@ -24,12 +24,12 @@ SDRAM = {"clk__io": "F19", "clk_en__io": "F20", "cs__io": "P20", "ras__io": "R20
 
 @pytest.fixture(scope="module")
 def files():
-    """Of both boards, by name."""
+    """Of boards with a chip for the weights, by name."""
     model, _ = reference.random_model(TINY)
     hardware = HardwareConfig.for_model(model, lanes=8, banks=2, port_bits=64)
     program = compile_model(model, hardware)
     found = {}
-    for name in ("arty_a7", "ulx3s_85f"):
+    for name in ("arty_a7", "nexys4ddr", "ulx3s_85f"):
         board = boards.get(name)
         memory, = board.memories
         core = BoardCore(external_core(board, memory, hardware, program.memory), memory)
@@ -42,6 +42,18 @@ def test_flash_pins(files):
     pins = dict(re.findall(r"LOC (\w+) \[get_ports \"spi_flash_4x_0__(.*)\"\]",
                            files["arty_a7"]["top.xdc"])[::1])
     assert {port: pin for pin, port in pins.items()} == FLASH
+
+
+def test_flash_that_configures(files):
+    """All pins but the clock, which is no pin of a design: STARTUPE2 has it."""
+    pins = dict(re.findall(r"LOC (\w+) \[get_ports \"configuration_flash_0__(.*)\"\]",
+                           files["nexys4ddr"]["top.xdc"]))
+    assert {port: pin for pin, port in pins.items()} == {
+        port: pin for port, pin in FLASH.items() if port != "clk__io"}
+    source = files["nexys4ddr"]["top.v"]
+    source = source if isinstance(source, str) else source.decode()
+    (startup,) = re.findall(r"STARTUPE2 #\(.*?\);", source, re.S)
+    assert re.search(r"\.USRCCLKO\(\w", startup) and ".USRCCLKTS(1'h0)" in startup
 
 
 def test_sdram_pins(files):

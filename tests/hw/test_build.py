@@ -118,6 +118,10 @@ def test_second_build_takes_the_synthesis_from_the_cache(run, monkeypatch):
      "--bitstream needs the toolchain vivado: vivado must be on the PATH: .*"),
     (["--board", "arty_a7", "--bitstream", "--toolchain", "ecp5"],
      "--toolchain of arty_a7 must be one of xilinx, vivado, not 'ecp5'"),
+    (["--board", "nexys4ddr", "--bitstream", "--weights", "flash"],
+     "--bitstream needs the toolchain vivado: vivado must be on the PATH: .*"),
+    (["--board", "nexys4ddr", "--bitstream", "--weights", "flash", "--toolchain", "xilinx"],
+     "--toolchain of nexys4ddr with weights in flash must be one of vivado, not 'xilinx'"),
     (["--board", "arty_a7", "--model", "model", "--lanes", "8", "--clock-mhz", "33"],
      "clock must be 100 MHz or that divided by an even number, not 33"),
     (["--board", "ulx3s_85f", "--weights", "block_ram", "--spike-lines", "9", "9"],
@@ -207,7 +211,7 @@ class Timed(toolchains.Toolchain):
 
 @pytest.mark.parametrize("mhz, status", [(60, 0), (40, 1)])
 def test_a_missed_clock_is_told(run, workspace, monkeypatch, mhz, status):
-    monkeypatch.setattr(build, "choose_toolchain", lambda board, name: Timed(mhz))
+    monkeypatch.setattr(build, "choose_toolchain", lambda *_: Timed(mhz))
     got, out, err = run(*SMALL, "--model", "model", "--out", f"at{mhz}", "--bitstream",
                         "--clock-mhz", "50")
     assert got == status
@@ -222,7 +226,11 @@ def test_list_boards(run):
     status, out, err = run("--list-boards")
     assert (status, err) == (0, "")
     lines = out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == list(boards.NAMES)
+    count = len(boards.NAMES)
+    assert [line.split()[0] for line in lines[1:count + 1]] == list(boards.NAMES)
+    assert [line.split()[:2] for line in lines[-count:]] == [
+        [name, "openFPGALoader"] for name in boards.NAMES]
+    assert lines[-3].endswith("-b tangnano20k build/tang_nano_20k/top.fs")
     line = next(line for line in lines if line.startswith("ulx3s_85f"))
     assert "83,640" in line and "3,833,856" in line and "ecp5 (found)" in line
 

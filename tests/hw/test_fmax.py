@@ -30,7 +30,8 @@ def run(monkeypatch, tmp_path, capsys):
     return call
 
 
-@pytest.mark.parametrize("device, family", [("ecp5_85f", "ecp5"), ("xc7a100t", "xc7")])
+@pytest.mark.parametrize("device, family", [("ecp5_85f", "ecp5"), ("xc7a100t", "xc7"),
+                                            ("xc7z020", "xc7")])
 def test_the_core(run, device, family):
     status, out, err = run("--lanes", "32", "--device", device, "--json", "timing.json")
     assert (status, err) == (0, "")

@@ -13,6 +13,7 @@ from amaranth.sim import Simulator
 
 from hw import soc
 from hw.accelerator import Accelerator
+from hw.axi import ReadPort
 from hw.compiler import compile_model
 from hw.config import HardwareConfig
 from hw.identity import Identity
@@ -20,8 +21,11 @@ from hw.model import in_port_order
 from hw.network import NetworkConfig
 from hw.readout import OUTPUT
 from hw.soc import ADDRESSES, ANSWER, CONTROL, INFERENCES, SAMPLES, STATUS, Peripheral
+from hw.spill import DataPort
 from quantize.golden import GoldenModel
 from quantize.random_model import random_model, random_samples
+from tests.hw.axi_memory import AxiMemory, Pauses
+from tests.hw.harness import Bench
 
 COUNT, OKAY, SLVERR = 5, 0, 2
 RESET, STREAM, INTERRUPT, ENABLE = 1, 2, 4, 8
@@ -268,6 +272,75 @@ def test_a_network():
     assert words[3::3] == [result.acs for result in golden]
 
 
+class Masters(wiring.Component):
+    """A peripheral whose memory masters are ports of `hw.axi` again, made of its signals by name.
+
+    dut: with `m_axi_weights_*`, and if `spilled` with `m_axi_residual_*`
+    """
+
+    def __init__(self, dut, bits):
+        self.dut = dut
+        super().__init__({"weights": Out(ReadPort(bits)), "residual": Out(DataPort(bits))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.dut = dut = self.dut
+
+        def channel(name, prefix, port, to_memory):
+            for field in port.payload.shape().members if name != "b" else ():
+                outside, inside = getattr(dut, f"{prefix}_{name}{field}"), port.payload[field]
+                m.d.comb += inside.eq(outside) if to_memory else outside.eq(inside)
+            valid, ready = (getattr(dut, f"{prefix}_{name}{end}") for end in ("valid", "ready"))
+            m.d.comb += ([port.valid.eq(valid), ready.eq(port.ready)] if to_memory
+                         else [valid.eq(port.valid), port.ready.eq(ready)])
+        for prefix, read in (("m_axi_weights", self.weights),
+                             ("m_axi_residual", self.residual.read)):
+            channel("ar", prefix, read.ar, True)
+            channel("r", prefix, read.r, False)
+        write = self.residual.write
+        channel("aw", "m_axi_residual", write.aw, True)
+        channel("w", "m_axi_residual", write.w, True)
+        channel("b", "m_axi_residual", write.b, False)
+        return m
+
+
+@pytest.mark.parametrize("pauses", [Pauses(), Pauses((3, 40), 0.3)], ids=["fast", "slow"])
+def test_a_network_with_weights_and_residual_stream_in_memory(pauses):
+    """Registers, samples and all channels of the memory masters, at the peripheral's signals."""
+    network = NetworkConfig(8, 1, 1, 1, 1, 4, 4, 3, pool_stages=(False, False, True, True))
+    model = random_model(network, seed=2)
+    image = random_samples(model, 1, seed=1).inputs[0]
+    program = compile_model(model, HardwareConfig.for_model(
+        model, lanes=8, banks=2, port_bits=64, spill_residual=True))
+    told = Identity.of(program, writable=True)
+    dut = Peripheral(Accelerator(program.hardware, program.memory), told)
+    bench = Bench(masters := Masters(dut, 64), seed=5, max_cycles=200_000)
+    weights = AxiMemory(64, bytearray(0x3000) + program.stream + bytes(4096), pauses)
+    weights.serve_reads(bench, masters.weights)
+    residual = AxiMemory(64, bytearray(0x1000 + program.residual_bytes + 4096), pauses)
+    residual.serve_reads(bench, masters.residual.read)
+    residual.serve_writes(bench, masters.residual.write)
+    found = []
+
+    async def script(ctx):
+        bus = Bus(ctx, dut, gap=2)
+        await ctx.tick()
+        for place, value in ((ADDRESSES, 0x3000), (ADDRESSES + 4, 0x1000), (CONTROL, ENABLE)):
+            assert await bus.write(place, value) == OKAY
+        await bus.send([int(value) for value in in_port_order(image)])
+        found.append(await bus.status())
+        found.append(await bus.answer(told.words))
+    bench.sim.add_testbench(script)
+    bench.sim.run()
+    golden = GoldenModel(model).run(image[None])[0]
+    assert weights.faults == [] and residual.faults == []
+    assert weights.read and residual.read and residual.written
+    status, words = found
+    assert status == COMPLETE
+    assert words[:3] == golden[-1].logits.tolist()
+    assert words[3::3] == [result.acs for result in golden]
+
+
 def test_command(tmp_path, capsys):
     model = random_model(NetworkConfig(8, 1, 1, 1, 1, 4, 4, 3,
                                        pool_stages=(False, False, True, True)), seed=2)
@@ -278,7 +351,7 @@ def test_command(tmp_path, capsys):
     text = out.read_text()
     for port in ("input aclk;", "input aresetn;", "output [31:0] s_axi_rdata;",
                  "output s_axis_tready;", "output [63:0] m_axis_tdata;",
-                 "output weights__ar__valid;"):
+                 "output m_axi_weights_arvalid;", "input [63:0] m_axi_weights_rdata;"):
         assert port in text
     assert capsys.readouterr().out == f"wrote {out}\n"
     assert soc.main([str(tmp_path / "nothing")]) == 2

@@ -26,9 +26,9 @@ def test_yowasp_tools_run_with_this_python():
 
 
 def test_names():
-    assert NAMES == ("ecp5", "xilinx", "vivado")
-    with pytest.raises(ValueError, match=r"^toolchain must be one of ecp5, xilinx, vivado, "
-                                         r"not 'ise'$"):
+    assert NAMES == ("ecp5", "gowin", "ice40", "xilinx", "vivado")
+    with pytest.raises(ValueError, match=r"^toolchain must be one of ecp5, gowin, ice40, "
+                                         r"xilinx, vivado, not 'ise'$"):
         get("ise")
 
 

@@ -65,6 +65,7 @@ def test_differences_are_seen():
 
 
 @pytest.mark.parametrize("words, sentence", [
+    (["--board", "arty_z7_20"], "--board must have a serial line of its own, not 'arty_z7_20'"),
     (["--board", "nosuch"], "board must be one of "),
     (["--samples", "100000"], "samples must be 1 to "), (["--noise", "2"], "noise must be 0 to 1")])
 def test_bad_input(capsys, words, sentence):

@@ -110,6 +110,12 @@ def test_wrapper(kind, pins):
     assert f"inout wire [{3 if kind == 'flash' else 15}:0] {kind}_dq" in text
 
 
+def test_a_chip_whose_clock_is_no_pin():
+    with pytest.raises(ValueError, match=r"^--weights flash cannot be simulated for nexys4ddr: the "
+                                         r"chip's clk is no pin of the design$"):
+        wrapper(boards.get("nexys4ddr"), "flash")
+
+
 def test_headers_are_in_their_places():
     text = inlined("board_top.cpp")
     assert "class SdramChip" in text and "struct Line" in text
