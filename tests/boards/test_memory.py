@@ -101,7 +101,7 @@ def test_what_flash_and_the_chip_cannot_hold_is_refused():
                                          r"sdram, not in flash$"):
         external_core(board, board.memories[0], hardware, program.memory)
     size = len(program.stream) // 4096 * 8192 + 8192
-    check_room(ExternalMemory("sdram", ("sdram", 0), size), program)
+    check_room(ExternalMemory("sdram", size, ("sdram", 0)), program)
     with pytest.raises(ValueError, match=rf"^weights in sdram must have at most {size // 4:,} "
                                          rf"bytes, not {len(program.stream):,}$"):
-        check_room(ExternalMemory("sdram", ("sdram", 0), size // 2), program)
+        check_room(ExternalMemory("sdram", size // 2, ("sdram", 0)), program)
