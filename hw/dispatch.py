@@ -106,11 +106,14 @@ class Dispatch(wiring.Component):
 
         # Each slice that is not empty to the queue of its bank, numbered by its group.
         in_tag, tag = Signal(TAG_BITS), Signal(TAG_BITS)
-        following, space = Signal(TAG_BITS), Signal(init=1)
-        m.d.comb += [following.eq(in_tag + (enter & origin.last)),
-                     enter.eq(full & space & Cat(scan.i.ready for scan in scans).all())]
+        # Whether all banks and the numbers have room, in one register: Gather's whole pipeline and
+        # the spike memory's enable hang on it.
+        following, room = Signal(TAG_BITS), Signal(init=1)
+        m.d.comb += [following.eq(in_tag + (enter & origin.last)), enter.eq(full & room)]
         # One number stays free, so that equal numbers always mean the same group.
-        m.d.sync += [in_tag.eq(following), space.eq((following + 1 - tag)[:TAG_BITS] != 0)]
+        space = (following + 1 - tag)[:TAG_BITS] != 0
+        m.d.sync += [in_tag.eq(following),
+                     room.eq(space & Cat(scan.ready_next for scan in scans).all())]
         for e, scan in enumerate(scans):
             m.d.comb += [
                 scan.i.payload.bits.eq(cut[e]), scan.i.payload.row.eq(origin.row),

@@ -65,7 +65,7 @@ class Scan(wiring.Component):
     Ports: `i` slices {bits, row, first, tag}, LINE_WORDS parts of `slice_bits`; `word_stride` (rows
     from a word to the next, constant); `tag` of the group at work, and `onward` (its last event is
     out, the group after it is at work in this cycle already); `blocked` (the second port is not
-    free); `valid`, `rows` and `words` (of the line, counted from the first) by port; `pending` (an
+    free); `ready_next` (`i.ready` in the next cycle); `valid`, `rows` and `words` (of the line, counted from the first) by port; `pending` (an
     event of group `tag` is left).
     Latency 5 cycles from `i`: queue, next slice, slice at hand, found, in front.
     """
@@ -92,7 +92,7 @@ class Scan(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(self._slice)), "word_stride": In(row),
             "tag": In(TAG_BITS), "onward": In(1),
-            "blocked": In(1), "valid": Out(self._ports),
+            "blocked": In(1), "ready_next": Out(1), "valid": Out(self._ports),
             "rows": Out(data.ArrayLayout(row, self._ports)),
             "words": Out(data.ArrayLayout(2, self._ports)),
             "pending": Out(1),
@@ -111,8 +111,9 @@ class Scan(wiring.Component):
         m.d.comb += [queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid & room),
                      self.i.ready.eq(room)]
         # A register, as it stops everything before: what leaves makes room a cycle later.
-        m.d.sync += room.eq((queue.level < self._depth - 1)
-                            | ((queue.level == self._depth - 1) & ~queue.w_en))
+        m.d.comb += self.ready_next.eq((queue.level < self._depth - 1)
+                                       | ((queue.level == self._depth - 1) & ~queue.w_en))
+        m.d.sync += room.eq(self.ready_next)
 
         # The next slice, whose first event may be taken before its turn.
         # Signals, not expressions: what is sliced bit by bit would be written out once for each.

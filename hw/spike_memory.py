@@ -93,10 +93,11 @@ class SpikeMemory(wiring.Component):
         word = unsigned(self._hardware.geometry.spike_word)
         halves = Signal(data.ArrayLayout(data.ArrayLayout(word, LINE_WORDS), 2))
 
-        # Lines for the engine and the attention.
-        places = [Mux(gather.en, mine, other) for mine, other
+        # Lines for the engine and the attention.  Gather's enable comes late, so that nothing is
+        # chosen by it.
+        places = [Mux(attention.en, other, mine) for mine, other
                   in zip(by_bank(gather.addresses), by_bank(attention.addresses), strict=True)]
-        half, en = Mux(gather.en, gather.half, attention.half), gather.en | attention.en
+        half, en = Mux(attention.en, attention.half, gather.half), gather.en | attention.en
         m.d.comb += [port.data.eq(self._held(m, halves, half, en)) for port in (gather, attention)]
         # What the max-pool merges into, and rows that leave.
         side_places = by_bank(self.pool_read.addresses)
@@ -116,7 +117,7 @@ class SpikeMemory(wiring.Component):
                 write, read = memory.write_port(), memory.read_port()
                 m.d.comb += [
                     read.en.eq(first | side),   # a reader that stalls keeps its words
-                    read.addr.eq(Mux(first, places[bank], side_places[bank])),
+                    read.addr.eq(Mux(side, side_places[bank], places[bank])),
                     halves[h][bank].eq(read.data),
                     write.en.eq(write_en[bank] & (write_half == h)),
                     write.addr.eq(write_places[bank]), write.data.eq(written[bank]),
