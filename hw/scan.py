@@ -62,11 +62,11 @@ class Scan(wiring.Component):
     are found ahead of time, without regard to the group at work, and two cycles' worth of them wait
     with their rows: so nothing that depends on all banks comes near the search for set bits.
 
-    Ports: `i` slices {bits, row, first, tag}, LINE_WORDS parts of `slice_bits`; `word_stride` (rows
-    from a word to the next, constant); `tag` of the group at work, and `onward` (its last event is
-    out, the group after it is at work in this cycle already); `blocked` (the second port is not
-    free); `ready_next` (`i.ready` in the next cycle); `valid`, `rows` and `words` (of the line, counted from the first) by port; `pending` (an
-    event of group `tag` is left).
+    Ports: `i` slices {bits, row, first, tag}, LINE_WORDS parts of `slice_bits`, and `ready_next`
+    (`i.ready` in the next cycle); `word_stride` (rows from a word to the next, constant); `tag` of
+    the group at work, and `onward` (its last event is out, the group after it is at work in this
+    cycle already); `blocked` (the second port is not free); `valid`, `rows` and `words` (of the
+    line, counted from the first) by port; `pending` (an event of group `tag` is left).
     Latency 5 cycles from `i`: queue, next slice, slice at hand, found, in front.
     """
 
