@@ -130,6 +130,10 @@ CASES = {
         gaps="both", pauses=Pauses((5, 60), 0.3), rows={10, 7}, few_tokens=True, beside=3),
 }
 every_case = pytest.mark.parametrize("name", CASES)
+# The others take Amaranth's simulator longer; their kind is simulated by Verilator in tests/sim too.
+QUICK = {"static", "events-tau1.5", "heads-of-6-padded-to-8", "head-larger-than-a-word",
+         "fc-avgpool-one-token", "spiking-head-tau1.5", "widest-sums-in-the-head",
+         "windowed-and-spilled-events", "pairs-one-timestep-odd-rows", "beside-events-streamed"}
 
 
 @cache
@@ -146,7 +150,8 @@ def prepared(name: str) -> tuple[FixedPointModel, list[np.ndarray], Program]:
     return model, [image, np.roll(image, 1, -1)], program
 
 
-@every_case
+@pytest.mark.parametrize("name", [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES])
 def test_every_value_of_two_inferences(name):
     model, images, program = prepared(name)
     case = CASES[name]
