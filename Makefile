@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-#   make demo        set up, then checkpoint -> fixed point -> RTL simulation -> Arty A7 build
+#   make demo        set up, then checkpoint -> fixed point -> RTL simulation -> Arty A7 build ->
+#                    one HTML page about all of it
 #   make demo-board  set up, then the real host infers on 10 images on a simulated board
 #   make test        set up, then the test suite
 #   make test-slow   the tests that take more than about a minute
@@ -64,6 +65,8 @@ demo: $(stamp)
 	$(python) -m quantize quantize/checkpoints/digits.safetensors --out $(MODEL)
 	$(python) -m sim $(MODEL) --samples $(SAMPLES)
 	$(python) -m hw.build --board $(BOARD) --model $(MODEL)
+	$(python) -m sim.report $(MODEL) --checkpoint quantize/checkpoints/digits.safetensors \
+	  --build build/$(BOARD) --out $(MODEL)/report.html
 
 demo-board: $(stamp)
 	$(python) -m sim.board --board $(BOARD) $(ARGS)
