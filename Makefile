@@ -61,10 +61,13 @@ $(stamp): pyproject.toml
 	$(python) -m pip install --quiet $(PIP_ARGS) -e '.[test]'
 	touch $@
 
+# The explorer's points are for the report. It searches while yosys runs, and knows no area of some
+# boards: then the report has no front.
 demo: $(stamp)
 	$(python) -m quantize quantize/checkpoints/digits.safetensors --out $(MODEL)
 	$(python) -m sim $(MODEL) --samples $(SAMPLES)
-	$(python) -m hw.build --board $(BOARD) --model $(MODEL)
+	@$(python) -m hw.explore --model $(MODEL) --board $(BOARD) >/dev/null 2>&1 & \
+	set -x; $(python) -m hw.build --board $(BOARD) --model $(MODEL); status=$$?; wait; exit $$status
 	$(python) -m sim.report $(MODEL) --checkpoint quantize/checkpoints/digits.safetensors \
 	  --build build/$(BOARD) --out $(MODEL)/report.html
 

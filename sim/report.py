@@ -14,6 +14,7 @@ from typing import Any
 from hw.compiler import Program
 from hw.model import MANIFEST, WEIGHTS, sha256
 from hw.network import NetworkConfig
+from hw.toolchains.nextpnr import FLOORPLAN
 from quantize.comparison import Row as Beside
 from quantize.golden import GoldenModel
 from sim.build import write_whole
@@ -99,6 +100,8 @@ def beside(arguments: argparse.Namespace, program: Program) -> dict[str, Any]:
     build: Mapping[str, Any] | None = None
     if folder is not None:
         build = read_json(folder / REPORT, BUILD_KEYS)
+        if (placed := folder / FLOORPLAN).is_file():
+            build = {**build, "floorplan": read_json(placed, ("modules",))["modules"]}
     path = arguments.explored or find_explored(network.name or arguments.model.name,
                                                build["board"] if build else None)
     explored = None if path is None else read_json(path, ("points",))

@@ -32,7 +32,8 @@ class Facts:
     rows:       of each layer and the total, `sim.counts.count`
     spikformer: a Spikformer of equal shape layer by layer, None without a checkpoint
     accuracy:   {weight bits: share of right labels}, and under 0 the float model's
-    build:      contents of a report.json of `hw.build`, None where there is none
+    build:      contents of a report.json of `hw.build`, and under "floorplan" the modules of its
+                floorplan.json where it was placed; None without a build
     explored:   contents of a file of `hw.explore --points`, None where there is none
     """
 

@@ -99,7 +99,8 @@ def figures(facts: Facts) -> dict[str, str]:
     if facts.build is not None:
         of_build: Mapping[str, Callable[[Any], go.Figure | None]] = {
             "resources": silicon.resources, "modules": silicon.modules,
-            "critical_path": silicon.critical_path}
+            "critical_path": silicon.critical_path,
+            "floorplan": silicon.floorplan}
         drawn |= {name: draw(facts.build) for name, draw in of_build.items()}
     if facts.explored is not None:
         drawn["front"] = silicon.front(facts.explored)

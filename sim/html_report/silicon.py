@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of the hardware: memories, resources, modules, critical path, the explorer's front."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import plotly.graph_objects as go
+from plotly.colors import qualitative
 
 from hw.families import ECP5, XC7, Family
 from sim.html_report.charts import BLUE, GREEN, GREY, ORANGE, RED, figure
 from sim.html_report.facts import Facts
 
+UNIT_DEPTH = 3   # names of a path that tell units apart in a floorplan
 FAMILIES: Mapping[str, Family] = {"xc": XC7, "LF": ECP5}
 
 
@@ -94,6 +97,31 @@ def critical_path(build: Mapping[str, Any]) -> go.Figure | None:
             marker_color=colors.get(what, GREY)))
     drawn.add_vline(x=1e3 / timing["target_mhz"], line_dash="dash", line_color=RED,
                     annotation_text=f"{timing['target_mhz']:g} MHz")
+    return drawn
+
+
+def floorplan(build: Mapping[str, Any]) -> go.Figure | None:
+    """Tiles of a placed design, coloured by the unit that has most cells there; None without."""
+    placed = build.get("floorplan")
+    if not placed:
+        return None
+    tiles: dict[tuple[int, int], Counter[str]] = {}
+    for path, places in placed.items():
+        unit = ".".join(path.split(".")[:UNIT_DEPTH]) or "top"
+        for x, y, count in places:
+            tiles.setdefault((x, y), Counter())[unit] += count
+    owned: dict[str, list[tuple[int, int]]] = {}
+    for place, cells in sorted(tiles.items()):
+        owned.setdefault(cells.most_common(1)[0][0], []).append(place)
+    largest = sorted(owned, key=lambda unit: -len(owned[unit]))
+    marks = [go.Scatter(name=unit, mode="markers", x=[x for x, _ in owned[unit]],
+                        y=[y for _, y in owned[unit]], marker={"symbol": "square", "size": 5},
+                        hovertemplate=f"{unit} at X%{{x}} Y%{{y}}<extra></extra>")
+             for unit in largest]
+    drawn = figure(*marks, height=700, colorway=qualitative.Dark24,
+                   xaxis={"title": "column"},
+                   yaxis={"title": "row", "autorange": "reversed", "scaleanchor": "x"})
+    drawn.update_layout(legend={"orientation": "v", "x": 1.02, "y": 1, "itemsizing": "constant"})
     return drawn
 
 

@@ -25,7 +25,9 @@ def directory(tmp_path_factory):
 
 def built(folder, weights, build=BUILD):
     folder.mkdir(parents=True)
-    (folder / "report.json").write_text(json.dumps(build))
+    (folder / "report.json").write_text(json.dumps(
+        {name: value for name, value in build.items() if name != "floorplan"}))
+    (folder / "floorplan.json").write_text(json.dumps({"modules": BUILD["floorplan"]}))
     (folder / "manifest.json").write_text(json.dumps({"inputs": {WEIGHTS: weights}}))
     return folder
 
@@ -41,6 +43,7 @@ def test_page(directory, tmp_path, capsys):
     text = out.read_text()
     assert text.startswith("<!DOCTYPE html>") and text.rstrip().endswith("</html>")
     assert "figure-front" in text and "figure-resources" in text
+    assert "figure-floorplan" in text
     assert [each.name for each in out.parent.iterdir()] == ["page.html"]
 
 

@@ -17,6 +17,7 @@ BUILD = {"board": "arty_a7", "part": "xc7a35ticsg324-1L",
          "available": {"lut": 100, "ff": 400, "ram": 50, "carry": 25, "dsp": 90}, "used": USAGE,
          "modules": {"top": USAGE, "top.core": USAGE | {"lut": 60},
                      "top.core.lane*": USAGE | {"lut": 20}},
+         "floorplan": {"core.finish.lif.a": [[1, 2, 3], [4, 4, 1]], "": [[1, 2, 2], [0, 0, 1]]},
          "timing": {"fmax_mhz": 62.5, "target_mhz": 50, "met": True, "note": "a note",
                     "path": [{"module": "core", "cell": "core.a", "what": "logic", "delay_ns": 6.0},
                              {"module": "", "cell": "b", "what": "routing", "delay_ns": 10.0}]}}

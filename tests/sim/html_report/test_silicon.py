@@ -37,6 +37,13 @@ def test_critical_path():
     assert logic.y[0] == "0 core" and routing.y[0] == "1 top"
 
 
+def test_a_tile_is_of_the_unit_with_most_cells():
+    assert silicon.floorplan({"board": "none"}) is None
+    lif, top = silicon.floorplan(BUILD).data
+    assert (lif.name, list(lif.x), list(lif.y)) == ("core.finish.lif", [1, 4], [2, 4])
+    assert (top.name, list(top.x), list(top.y)) == ("top", [0], [0])
+
+
 def test_front():
     evaluated, best, chosen = silicon.front(EXPLORED).data
     assert len(evaluated.x) == 3 and list(best.x) == [5000, 7000] and list(chosen.y) == [500]
