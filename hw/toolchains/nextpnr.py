@@ -5,14 +5,17 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hw.toolchains.toolchain import Step, Timing, ToolError
 
 FLOORPLAN = "floorplan.json"
-# Names of ECP5 are such as X9/Y35/SLICEC.K1, those of the himbaechel families X9Y35/...
+# Names of ECP5 are such as X9/Y35/SLICEC.K1, those of 7 series X33Y39/SLICE_X0Y0.D6LUT.
 _PLACE = re.compile(r"X(\d+)/?Y(\d+)/")
+# It writes strings from constraint files with their quotes, and does not escape them.
+_QUOTED = re.compile(r': ""(.*)""(,?)$', re.MULTILINE)
 
 
 def read_report(path: Path, target_mhz: float, modules: frozenset[str] = frozenset(),
@@ -70,11 +73,14 @@ def placement(design: Mapping[str, Any],
 
 def keep_floorplan(placed: Path, modules: frozenset[str]) -> None:
     """Make `FLOORPLAN` beside a placed design, {"modules": `placement`}, and remove the design,
-    which is large.
+    which is large.  None where it is not JSON.
     """
-    content = {"modules": placement(json.loads(placed.read_text()), modules)}
-    placed.with_name(FLOORPLAN).write_text(json.dumps(content) + "\n")
+    text = _QUOTED.sub(r': "\1"\2', placed.read_text())
     placed.unlink()
+    # A picture less is no reason to fail a bitstream.
+    with suppress(json.JSONDecodeError):
+        content = {"modules": placement(json.loads(text), modules)}
+        placed.with_name(FLOORPLAN).write_text(json.dumps(content) + "\n")
 
 
 def instances(design: Path, top: str) -> frozenset[str]:

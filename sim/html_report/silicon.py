@@ -134,7 +134,7 @@ def front(explored: Mapping[str, Any]) -> go.Figure:
                           hovertemplate="%{text}<br>%{x:,.0f} LUT, %{y:,.0f} cycles"
                                         "<extra></extra>", **more)
     points = explored["points"]
-    best = [each for each in points if each["front"]]
+    best = sorted((each for each in points if each["front"]), key=lambda each: each["lut"])
     chosen = [each for each in points if each["chosen"]]
     return figure(
         trace(points, "evaluated", mode="markers", marker={"color": GREY, "size": 4}),
