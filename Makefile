@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-#   make demo        set up, then checkpoint -> fixed point -> RTL simulation -> Arty A7 build
+#   make demo        set up, then checkpoint -> fixed point -> RTL simulation -> Arty A7 build ->
+#                    one HTML page about all of it
 #   make demo-board  set up, then the real host infers on 10 images on a simulated board
 #   make test        set up, then the test suite
 #   make test-slow   the tests that take more than about a minute
@@ -60,10 +61,15 @@ $(stamp): pyproject.toml
 	$(python) -m pip install --quiet $(PIP_ARGS) -e '.[test]'
 	touch $@
 
+# The explorer's points are for the report. It searches while yosys runs, and knows no area of some
+# boards: then the report has no front.
 demo: $(stamp)
 	$(python) -m quantize quantize/checkpoints/digits.safetensors --out $(MODEL)
 	$(python) -m sim $(MODEL) --samples $(SAMPLES)
-	$(python) -m hw.build --board $(BOARD) --model $(MODEL)
+	@$(python) -m hw.explore --model $(MODEL) --board $(BOARD) >/dev/null 2>&1 & \
+	set -x; $(python) -m hw.build --board $(BOARD) --model $(MODEL); status=$$?; wait; exit $$status
+	$(python) -m sim.report $(MODEL) --checkpoint quantize/checkpoints/digits.safetensors \
+	  --build build/$(BOARD) --out $(MODEL)/report.html
 
 demo-board: $(stamp)
 	$(python) -m sim.board --board $(BOARD) $(ARGS)

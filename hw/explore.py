@@ -6,9 +6,10 @@ block RAM from the area model (`hw.area`), so nothing is synthesized or simulate
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,21 @@ def draw(path: Path, title: str, points: Sequence[Point], best: Sequence[Point],
     temporary.replace(path)
 
 
+def write_points(path: Path, points: Sequence[Point], best: Sequence[Point],
+                 chosen: Point | None) -> None:
+    """What the figure shows, as JSON: {"points": [...]}, each with lut, ff, ramb36, cycles, flags
+    for other commands, and whether it is of the front and chosen.
+    """
+    content = {"points": [
+        asdict(each.area) | {"cycles": each.cycles, "flags": flags(each.hardware),
+                             "front": any(each is other for other in best),
+                             "chosen": each is chosen} for each in points]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    temporary.replace(path)
+
+
 def build_parser() -> argparse.ArgumentParser:
     import boards  # hw knows no board; only its commands do
 
@@ -270,7 +286,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--keep", action="store_true",
                         help="ship the choice with hw.build, in hw/choices.json")
     parser.add_argument("--out", type=Path, metavar="FILE",
-                        help=f"the figure, SVG, PNG or PDF ({OUT}/MODEL-BOARD.svg)")
+                        help=f"the figure, SVG, PNG or PDF ({OUT}/MODEL-BOARD.svg); its points "
+                             "beside it, as .json")
     return parser
 
 
@@ -307,12 +324,13 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = choose(searches[-1], limit) if not best else best[-1]
     out = arguments.out or OUT / f"{workload.name}-{arguments.board or 'any'}.svg"
     draw(out, f"{workload.name} on {limit.name}", points, best, chosen)
+    write_points(out.with_suffix(".json"), points, best, chosen)
     errors = np.abs(shipped().errors("lut")) * 100
     print("\n".join(table(best, chosen)))
     print(f"{len(points)} configurations; LUTs within {errors.mean():.0f} % of synthesis in the "
           f"mean, {errors.max():.0f} % at most, on configurations that were not fitted")
     print(f"chosen: {flags(chosen.hardware)}")
-    print(f"wrote {out}")
+    print(f"wrote {out} and {out.with_suffix('.json').name}")
     if arguments.keep:
         keep(SHIPPED, key(arguments.model[-1], limit.name), chosen)
         print(f"kept in {SHIPPED}")

@@ -20,7 +20,7 @@ from sim.bench_page import Benchmark
 from sim.cases import BENCH
 from sim.load import fail
 from sim.metrics import check
-from sim.report import check_page, write_tables
+from sim.result_rows import check_page, write_tables
 from sim.run import SimulationError
 from sim.toolchain import ToolError
 from sim.workload import commit, measure

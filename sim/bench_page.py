@@ -11,7 +11,7 @@ from sim.against import Change, change_rows
 from sim.build import write_whole
 from sim.metrics import METRICS, Result
 from sim.peers import GOALS, NOTES, PEERS
-from sim.report import table
+from sim.result_rows import table
 
 LAYER = ("layer", "density", "A", "executed", "share of A", "lane use", "cycles", "compute",
          "weight wait", "fill and drain", "idle", "predicted")

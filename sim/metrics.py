@@ -11,7 +11,7 @@ from typing import Any
 
 from hw.compiler import Program
 from sim.executed import executed_additions
-from sim.report import Row
+from sim.result_rows import Row
 
 WORTH = 0.02   # of all useful additions: layers with less do not count as the worst
 

@@ -1,178 +1,142 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measured rows as JSON files, and as the tables of docs/results.md."""
+"""One HTML page about a network and its hardware: `python -m sim.report DIR`.
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+Simulates one image, compares it with the golden model, and puts what was measured beside what the
+paper published and what a build and the explorer left behind.  The page opens offline.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hw.compiler import Program
-from hw.memory_map import MemoryMap
-from hw.options import describe, weight_count
-from quantize.models import dense_operations
+from hw.model import MANIFEST, WEIGHTS, sha256
+from hw.network import NetworkConfig
+from hw.toolchains.nextpnr import FLOORPLAN
+from quantize.comparison import Row as Beside
+from quantize.golden import GoldenModel
 from sim.build import write_whole
-from sim.cases import Case, Surroundings
-from sim.executed import executed_additions
-from sim.measure import Measurement
+from sim.compare import Comparison, compare
+from sim.counts import count
+from sim.html_report.facts import gather, manifest_accuracy, read_json
+from sim.html_report.page import render
+from sim.load import add_arguments, fail, load_inputs, load_program, surroundings
+from sim.run import SimulationError, Simulator
+from sim.toolchain import ToolError
 
-BEGIN, END = "<!-- measured: python -m sim.results -->", "<!-- end of what is measured -->"
+BUILDS, EXPLORED, OUT = Path("build"), Path("build/explore"), Path("build/reports")
+REPORT = "report.json"
+BUILD_KEYS = ("board", "part", "available", "used", "modules")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One inference of one network; everything but `around` depends on network and hardware.
+def find_build(model: Path, builds: Path = BUILDS) -> Path | None:
+    """The newest folder of `hw.build` that was made of these weights."""
+    wanted = sha256(model / WEIGHTS)
+    found = []
+    for path in builds.glob(f"*/{REPORT}"):
+        manifest = path.with_name(MANIFEST)
+        if manifest.is_file() and read_json(manifest, ()).get("inputs", {}).get(WEIGHTS) == wanted:
+            if set(BUILD_KEYS) <= set(read_json(path, ())):
+                found.append(path)
+    return max(found, key=lambda path: path.stat().st_mtime).parent if found else None
 
-    cycles:  of the inference, input included; None where it was interrupted and resumed
-    span:    cycles from the first sample to the last output word; 0 where it was resumed
-    spent:   the same by what they were spent on, `sim.activity.Spent`
-    dense:   operations without any sparsity, T times the encoder, attention as Q K^T V
-    executed: additions of the adders, `sim.executed.executed_additions`
-    adders:  lanes x events that a lane adds per cycle
-    port_bits: of each memory port
-    moved:   bytes [read, written] by memory port, as predicted and (unless resumed) counted
-    external_bytes: of the memory behind the ports
-    simulator_seconds: processor time of the simulator alone
-    build_seconds:  Verilog, translation and compilation, when the simulator was built
+
+def find_explored(name: str, board: str | None, explored: Path = EXPLORED) -> Path | None:
+    """What `hw.explore` wrote last for a network, on that board if one is given."""
+    found = [path for path in explored.glob(f"{name}-{board or '*'}.json") if path.is_file()]
+    return max(found, key=lambda path: path.stat().st_mtime) if found else None
+
+
+def of_checkpoint(path: Path, network: NetworkConfig) -> tuple[list[Beside], dict[int, float]]:
+    """A Spikformer beside the checkpoint's network, and the accuracy of each number of bits.
+
+    ValueError for a checkpoint that cannot be read, or is of another network.
     """
+    from quantize.baseline import checkpoint_case  # PyTorch models are not needed otherwise
+    from quantize.bits import accuracy_by_bits
+    from quantize.comparison import compare as beside
 
-    case: str
-    command: str
-    network: str
-    synthetic: bool
-    weights: int
-    hardware: str
-    around: str
-    values: int
-    wrong: int
-    shown: tuple[str, ...]
-    cycles: int | None
-    layer_cycles: int
-    acs: int
-    adders: int
-    port_bits: int
-    moved: dict[str, list[int]]
-    on_chip_bits: int
-    bits_besides_weights: int
-    external_bytes: int
-    build_seconds: float
-    simulate_seconds: float
-    peak_mb: float
-    resumed_at: str | None
-    layers: list[dict]
-    # What earlier versions did not note.
-    span: int = 0
-    spent: dict[str, int] = field(default_factory=dict)
-    dense: int = 0
-    executed: float | None = None
-    weight_bits: int = 8
-    simulator_seconds: float = 0.0
+    case = checkpoint_case(path, 0, None, None)
+    ours, theirs = (each.to_dict() | {"name": ""} for each in (case.ours.config, network))
+    if ours != theirs:
+        odd = next(key for key in theirs if ours[key] != theirs[key])
+        raise ValueError(f"--checkpoint must be of the model's network, with {odd} "
+                         f"{theirs[odd]!r}, not {ours[odd]!r}")
+    return beside(case.ours, case.theirs, case.x), accuracy_by_bits(path)
 
 
-def row(case: Case, network: str, program: Program, around: Surroundings, mapped: MemoryMap,
-        measured: Measurement, build_seconds: float) -> Row:
-    """The row of a measurement."""
-    geometry, layers = program.hardware.geometry, measured.layers
-    return Row(
-        case=case.name, command=case.command, network=network,
-        synthetic="synthetic" in program.model.provenance, weights=weight_count(program.model),
-        hardware=describe(program.model, program.hardware), around=str(around),
-        values=measured.values, wrong=measured.wrong, shown=measured.shown,
-        cycles=measured.cycles, layer_cycles=sum(layer.cycles for layer in layers),
-        span=measured.span.cycles, spent=asdict(measured.span.spent),
-        dense=dense_operations(program.model.network, key_value_first=False),
-        acs=measured.acs, executed=sum(
-            executed_additions(plan, layer.acs, layer.events)
-            for plan, layer in zip(program.plan.layers, layers, strict=True)),
-        adders=geometry.lanes * geometry.slots,
-        weight_bits=program.model.weight_bits, port_bits=program.hardware.port_bits,
-        moved={each.port: [each.read, each.written] for each in measured.predicted},
-        on_chip_bits=mapped.on_chip_bits, bits_besides_weights=mapped.bits_besides_weights,
-        external_bytes=sum(region.size for region in mapped.regions),
-        build_seconds=build_seconds, simulate_seconds=measured.seconds,
-        simulator_seconds=measured.simulator_seconds, peak_mb=measured.peak_mb,
-        resumed_at=layers[measured.first].name if measured.first else None,
-        layers=[asdict(layer) for layer in layers])
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sim.report",
+        description="Write one self-contained HTML page: network, layers, energy, spikes, memory, "
+                    "resources, the explorer's front.")
+    add_arguments(parser)
+    parser.set_defaults(samples=1)
+    parser.add_argument("--image", type=Path, metavar="FILE",
+                        help="a picture or .npy file instead of the first held-out image")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE",
+                        help="that the model was made of: adds a Spikformer of equal shape, and "
+                             "the accuracy of 8, 6 and 4 bits (from its data set)")
+    parser.add_argument("--build", type=Path, metavar="DIR",
+                        help="folder of hw.build (default: the newest in build/ of these weights)")
+    parser.add_argument("--explored", type=Path, metavar="FILE",
+                        help=f"points of hw.explore (default: {EXPLORED}/NAME-BOARD.json)")
+    parser.add_argument("--out", type=Path, metavar="FILE",
+                        help=f"the page (default: {OUT}/<name of DIR>.html)")
+    return parser
 
 
-def save(rows: Sequence[Row], path: Path) -> None:
-    """Write the rows of a case."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps([asdict(each) for each in rows], indent=1) + "\n")
+def beside(arguments: argparse.Namespace, program: Program) -> dict[str, Any]:
+    """What the page shows beside the simulation; ValueError for files that are none of ours."""
+    network = program.model.network
+    spikformer: Sequence[Beside] | None = None
+    accuracy = manifest_accuracy(program)
+    if arguments.checkpoint is not None:
+        spikformer, measured = of_checkpoint(arguments.checkpoint, network)
+        accuracy |= measured
+    folder = arguments.build or find_build(arguments.model)
+    build: Mapping[str, Any] | None = None
+    if folder is not None:
+        build = read_json(folder / REPORT, BUILD_KEYS)
+        if (placed := folder / FLOORPLAN).is_file():
+            build = {**build, "floorplan": read_json(placed, ("modules",))["modules"]}
+    path = arguments.explored or find_explored(network.name or arguments.model.name,
+                                               build["board"] if build else None)
+    explored = None if path is None else read_json(path, ("points",))
+    return {"spikformer": spikformer, "accuracy": accuracy, "build": build, "explored": explored}
 
 
-def load(paths: Iterable[Path]) -> list[Row]:
-    """The rows of some cases, in the order of `paths`."""
-    return [Row(**values | {"shown": tuple(values["shown"])})
-            for path in paths for values in json.loads(path.read_text())]
+def main(argv: list[str] | None = None) -> int:
+    """Exit status 0; 1 if the RTL hangs or differs from the golden model; 2 for bad input."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        program = load_program(arguments.model, arguments)
+        inputs = load_inputs(arguments.model, program.model, 1, arguments.image)
+        more = beside(arguments, program)
+        inferences = Simulator.build(program).run(inputs.values, progress=True,
+                                                  **surroundings(arguments))
+    except (ValueError, OSError, ToolError) as error:
+        return fail(error)
+    except SimulationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    golden = GoldenModel(program.model).run(inputs.values)
+    comparison = Comparison()
+    comparison.add(compare(inferences[0], golden[0]))
+    page = render(gather(program, inputs.values[0], inputs.labels[0], inferences[0], golden[0],
+                         comparison, count(inferences, golden, program), **more))
+    out = arguments.out or OUT / f"{arguments.model.resolve().name}.html"
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(out, page)
+    except OSError as error:
+        return fail(error)
+    print("\n".join(comparison.lines()))
+    print(f"wrote {out}")
+    return 0 if comparison.equal else 1
 
 
-def markdown(rows: Sequence[Row]) -> list[str]:
-    """Both tables: what was compared, and what is stored and moved."""
-    lines = table(
-        ("command", "network", "weights", "around", "mismatches", "values compared", "cycles",
-         "AC", "executed / AC", "adders busy", "s to build", "s to simulate"), map(_compared, rows))
-    lines.append("")
-    # The surroundings change nothing here: the first row of each network and case stands for all.
-    first = {(each.case, each.network): each for each in reversed(rows)}
-    return lines + table(
-        ("command", "network", "on-chip KB", "besides weights KB", "external MB",
-         "weights read MB", "port busy with them", "residual MB read / written",
-         "maps MB read / written"),
-        map(_stored, [each for each in rows if first[each.case, each.network] is each]))
-
-
-def _network(each: Row) -> str:
-    return f"{each.network}, {'synthetic' if each.synthetic else 'trained'}"
-
-
-def _compared(each: Row) -> tuple[str, ...]:
-    cycles = each.layer_cycles if each.cycles is None else each.cycles
-    resumed = "" if each.resumed_at is None else f" (resumed at {each.resumed_at})"
-    return (f"`{each.command}`", _network(each), f"{each.weights:,}", each.around,
-            f"{each.wrong:,}", f"{each.values:,}", f"{cycles:,}{resumed}", f"{each.acs:,}",
-            "-" if each.executed is None else f"{each.executed / each.acs:.1%}",
-            f"{each.acs / each.adders / each.layer_cycles:.1%}", f"{each.build_seconds:.0f}",
-            f"{each.simulate_seconds:.1f}")
-
-
-def _stored(each: Row) -> tuple[str, ...]:
-    def megabytes(port: str, *which: int) -> str:
-        if port not in each.moved:
-            return "on chip"
-        return " / ".join(f"{each.moved[port][index] / 1e6:.2f}" for index in which)
-
-    return (f"`{each.command}`", _network(each), f"{each.on_chip_bits / 8192:,.0f}",
-            f"{each.bits_besides_weights / 8192:,.0f}", f"{each.external_bytes / 1e6:.2f}",
-            megabytes("weights", 0), _busy(each), megabytes("residual", 0, 1),
-            megabytes("maps", 0, 1))
-
-
-def _busy(each: Row) -> str:
-    """Beats of program and weights per cycle."""
-    if "weights" not in each.moved:
-        return "on chip"
-    beats = 8 * each.moved["weights"][0] / each.port_bits
-    return f"{beats / (each.cycles or each.layer_cycles):.0%}"
-
-
-def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A Markdown table; numbers, whose columns begin with a digit, to the right."""
-    rows = list(rows)
-    right = [all(each[column][:1].isdigit() for each in rows) for column in range(len(heading))]
-    rule = ["---:" if each and rows else "---" for each in right]
-    return [f"| {' | '.join(each)} |" for each in (heading, rule, *rows)]
-
-
-def check_page(page: Path, begin: str = BEGIN) -> tuple[str, str]:
-    """What is before and after the tables of `page`; ValueError if it has no markers."""
-    before, found, rest = (page.read_text() if page.is_file() else "").partition(begin)
-    _, end, after = rest.partition(END)
-    if not found or not end:
-        raise ValueError(f"{str(page)!r} must hold the lines {begin!r} and {END!r}")
-    return before, after
-
-
-def write_tables(page: Path, lines: Sequence[str], begin: str = BEGIN) -> None:
-    """Replace what is between the markers of `page`; ValueError if it has none."""
-    before, after = check_page(page, begin)
-    write_whole(page, "\n".join([before + begin, "", *lines, "", END + after]))
+if __name__ == "__main__":
+    sys.exit(main())

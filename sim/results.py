@@ -14,7 +14,7 @@ from hw.compiler import Program, compile_model
 from hw.memory_map import memory_map
 from hw.model import FixedPointModel, Samples
 from hw.options import describe, hardware
-from sim import report
+from sim import result_rows
 from sim.cases import CASES, Case, Source
 from sim.load import fail
 from sim.measure import measure
@@ -56,7 +56,7 @@ def compile_case(case: Case) -> list[Program]:
 
 
 def run_case(case: Case, resume: bool, journals: Path = JOURNALS,
-             programs: Sequence[Program] = ()) -> list[report.Row]:
+             programs: Sequence[Program] = ()) -> list[result_rows.Row]:
     """Measure a case: one simulator, each network in each of the surroundings.
 
     programs: of `compile_case`, if they are there already
@@ -78,7 +78,7 @@ def run_case(case: Case, resume: bool, journals: Path = JOURNALS,
                 label += f", {around}"
             measured = measure(simulator.of(program), image, around.keywords(),
                                journals / case.name / f"{source.name}-{number}", resume, label)
-            rows.append(report.row(case, source.name, program, around, each, measured,
+            rows.append(result_rows.row(case, source.name, program, around, each, measured,
                                    simulator.build_seconds))
             print(f"{label}: {measured.wrong:,} mismatches in {measured.values:,} values, "
                   f"{measured.acs:,} AC, {rows[-1].layer_cycles:,} cycles, "
@@ -112,7 +112,7 @@ def main(argv: list[str] | None = None) -> int:
         unknown = [name for name in arguments.names if name not in CASES]
         if unknown:
             raise ValueError(f"NAME must be one of {', '.join(CASES)}, not {unknown[0]!r}")
-        report.check_page(arguments.docs / "results.md")
+        result_rows.check_page(arguments.docs / "results.md")
         for name in arguments.names or CASES:
             try:
                 rows = run_case(CASES[name], arguments.resume, arguments.journals)
@@ -121,10 +121,10 @@ def main(argv: list[str] | None = None) -> int:
                 status = 1
                 continue
             status = max(status, int(any(row.wrong for row in rows)))
-            report.save(rows, arguments.docs / "results" / f"{name}.json")
+            result_rows.save(rows, arguments.docs / "results" / f"{name}.json")
             paths = [arguments.docs / "results" / f"{name}.json" for name in CASES]
-            report.write_tables(arguments.docs / "results.md",
-                                report.markdown(report.load(
+            result_rows.write_tables(arguments.docs / "results.md",
+                                result_rows.markdown(result_rows.load(
                                     path for path in paths if path.is_file())))
     except (ValueError, ToolError, OSError) as error:
         return fail(error)

@@ -1,11 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report that every nextpnr writes (--report), read."""
+"""What every nextpnr writes, read: its report (--report) and the placed design (--write)."""
 
 import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hw.toolchains.toolchain import Step, Timing, ToolError
+
+FLOORPLAN = "floorplan.json"
+# Names of ECP5 are such as X9/Y35/SLICEC.K1, those of 7 series X33Y39/SLICE_X0Y0.D6LUT.
+_PLACE = re.compile(r"X(\d+)/?Y(\d+)/")
+# It writes strings from constraint files with their quotes, and does not escape them.
+_QUOTED = re.compile(r': ""(.*)""(,?)$', re.MULTILINE)
 
 
 def read_report(path: Path, target_mhz: float, modules: frozenset[str] = frozenset(),
@@ -42,6 +52,35 @@ def module_of(cell: str, modules: frozenset[str]) -> str:
         if (path := ".".join(parts[:count])) in modules:
             return path
     return ""
+
+
+def placement(design: Mapping[str, Any],
+              modules: frozenset[str]) -> dict[str, list[tuple[int, int, int]]]:
+    """Where the cells of each module are: x and y of a tile, and how many cells it has there.
+
+    design:  a placed design, contents of the file of --write
+    modules: as for `read_report`; cells of the top come under ""
+    """
+    found: dict[str, Counter[tuple[int, int]]] = {}
+    for module in design["modules"].values():
+        for name, cell in module["cells"].items():
+            if match := _PLACE.match(str(cell["attributes"].get("NEXTPNR_BEL", ""))):
+                place = int(match[1]), int(match[2])
+                found.setdefault(module_of(name, modules), Counter())[place] += 1
+    return {path: sorted((x, y, count) for (x, y), count in places.items())
+            for path, places in sorted(found.items())}
+
+
+def keep_floorplan(placed: Path, modules: frozenset[str]) -> None:
+    """Make `FLOORPLAN` beside a placed design, {"modules": `placement`}, and remove the design,
+    which is large.  None where it is not JSON.
+    """
+    text = _QUOTED.sub(r': "\1"\2', placed.read_text())
+    placed.unlink()
+    # A picture less is no reason to fail a bitstream.
+    with suppress(json.JSONDecodeError):
+        content = {"modules": placement(json.loads(text), modules)}
+        placed.with_name(FLOORPLAN).write_text(json.dumps(content) + "\n")
 
 
 def instances(design: Path, top: str) -> frozenset[str]:

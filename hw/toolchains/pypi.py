@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hw.report import SynthesisError, synthesize
-from hw.toolchains.nextpnr import instances, read_report
+from hw.toolchains.nextpnr import instances, keep_floorplan, read_report
 from hw.toolchains.toolchain import Timing, Toolchain, ToolError, run_tool, yowasp
 
 
@@ -58,12 +58,14 @@ class PypiToolchain(Toolchain):
               options: list[str]) -> Timing:
         """Place and route a netlist; options of nextpnr in addition.  Files beside the netlist."""
         folder = design.parent
-        report = folder / f"{top}.timing.json"
+        report, placed = folder / f"{top}.timing.json", folder / f"{top}.placed.json"
         command = yowasp(
             self.module, f"run_{self.tool}".replace("-", "_"), *self.device(part),
             "--json", design.name, "--freq", f"{target_mhz:g}", "--report", report.name,
-            "--timing-allow-fail", "--seed", "1", *options)
+            "--timing-allow-fail", "--seed", "1", "--write", placed.name, *options)
         seconds = run_tool(command, folder, "nextpnr.log", self.tool)
-        timing = read_report(report, target_mhz, instances(design, top), self.note)
+        modules = instances(design, top)
+        timing = read_report(report, target_mhz, modules, self.note)
+        keep_floorplan(placed, modules)
         timing.seconds[self.tool] = seconds
         return timing

@@ -10,7 +10,7 @@ from pathlib import Path
 from hw.families import XC7
 from hw.report import SynthesisError, synthesize
 from hw.toolchains.frames import Database, FasmError, frames, frames_text
-from hw.toolchains.nextpnr import instances, read_report
+from hw.toolchains.nextpnr import instances, keep_floorplan, read_report
 from hw.toolchains.provision import Tools, find_tools
 from hw.toolchains.toolchain import Timing, Toolchain, ToolError, run_tool
 
@@ -77,13 +77,15 @@ class XilinxOpen(Toolchain):
         tools = self._tools()
         _, fabric, name = split_part(part)
         folder = design.parent
-        report = folder / f"{top}.timing.json"
+        report, placed = folder / f"{top}.timing.json", folder / f"{top}.placed.json"
         command = [*tools.command("nextpnr-himbaechel-xilinx"), "--device", name,
                    "--chipdb", str(tools.chips / f"chipdb-{fabric}.bin"), "--json", design.name,
                    "--freq", f"{target_mhz:g}", "--report", report.name, "--timing-allow-fail",
-                   "--seed", "1", *options]
+                   "--seed", "1", "--write", placed.name, *options]
         seconds = run_tool(command, folder, "nextpnr.log", "nextpnr-xilinx")
-        timing = read_report(report, target_mhz, instances(design, top), NOTE)
+        modules = instances(design, top)
+        timing = read_report(report, target_mhz, modules, NOTE)
+        keep_floorplan(placed, modules)
         timing.seconds["nextpnr-xilinx"] = seconds
         return timing
 

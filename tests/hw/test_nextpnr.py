@@ -5,7 +5,14 @@ import json
 
 import pytest
 
-from hw.toolchains.nextpnr import instances, module_of, read_report
+from hw.toolchains.nextpnr import (
+    FLOORPLAN,
+    instances,
+    keep_floorplan,
+    module_of,
+    placement,
+    read_report,
+)
 from hw.toolchains.toolchain import ToolError
 
 MODULES = frozenset({"core", "core.dispatch", "core.dispatch.scan0"})
@@ -78,3 +85,40 @@ def test_instances(tmp_path):
     path = tmp_path / "design.json"
     path.write_text(json.dumps(design))
     assert instances(path, "top") == {"core", "core.a", "core.b"}
+
+
+def placed(**bels):
+    return {"modules": {"top": {"cells": {
+        name.replace("__", "."): {"attributes": {"NEXTPNR_BEL": bel} if bel else {}}
+        for name, bel in bels.items()}}}}
+
+
+def test_placement():
+    design = placed(core__a="X9/Y35/SLICEC.K1", core__b="X9/Y35/SLICEA.FF0", core__d="",
+                    core__dispatch__c="X1Y2/SLICE_X0Y0.D6LUT", top="X67/Y0/TDCC0",
+                    core__e="X10/Y3/SLICEA.K0")
+    assert placement(design, MODULES) == {
+        "": [(67, 0, 1)], "core": [(9, 35, 2), (10, 3, 1)], "core.dispatch": [(1, 2, 1)]}
+
+
+def test_the_floorplan_takes_the_place_of_the_design(tmp_path):
+    path = tmp_path / "top.placed.json"
+    path.write_text(json.dumps(placed(core__a="X9/Y35/SLICEC.K1")))
+    keep_floorplan(path, MODULES)
+    assert [each.name for each in tmp_path.iterdir()] == [FLOORPLAN]
+    assert json.loads((tmp_path / FLOORPLAN).read_text()) == {"modules": {"core": [[9, 35, 1]]}}
+
+
+def test_quotes_that_nextpnr_does_not_escape(tmp_path):
+    path = tmp_path / "top.placed.json"
+    text = json.dumps(placed(core__a="X9/Y35/SLICEC.K1", core__b="LVCMOS33"), indent=2)
+    path.write_text(text.replace('"LVCMOS33"', '""LVCMOS33""'))
+    keep_floorplan(path, MODULES)
+    assert json.loads((tmp_path / FLOORPLAN).read_text()) == {"modules": {"core": [[9, 35, 1]]}}
+
+
+def test_what_is_no_json_gives_no_floorplan(tmp_path):
+    path = tmp_path / "top.placed.json"
+    path.write_text('{"modules": "')
+    keep_floorplan(path, MODULES)
+    assert not list(tmp_path.iterdir())

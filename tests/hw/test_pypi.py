@@ -42,6 +42,7 @@ def test_place(tmp_path, monkeypatch, name, part, options):
         commands.append(command)
         (folder / "top.timing.json").write_text(json.dumps(
             {"fmax": {"clk": {"achieved": 60}}, "utilization": {}, "critical_paths": []}))
+        (folder / "top.placed.json").write_text('{"modules": {}}')
         return 1.5
     monkeypatch.setattr(pypi, "run_tool", run)
     (tmp_path / "top.json").write_text('{"modules": {"top": {"cells": {}}}}')
@@ -52,6 +53,8 @@ def test_place(tmp_path, monkeypatch, name, part, options):
     assert command[start:start + len(options)] == options and command[-2:] == ["--more", "top.x"]
     assert timing.met and timing.seconds == {toolchain.tool: 1.5}
     assert timing.note == toolchain.note
+    assert {each.name for each in tmp_path.iterdir()} == {
+        "top.json", "top.timing.json", "floorplan.json"}
 
 
 @pytest.mark.parametrize("name, what", [

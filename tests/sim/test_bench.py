@@ -8,7 +8,7 @@ import pytest
 
 from sim import bench, scaling
 from sim.bench import BEGIN, main
-from sim.report import END
+from sim.result_rows import END
 from sim.run import SimulationError
 from tests.sim.test_metrics import result
 

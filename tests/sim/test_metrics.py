@@ -12,7 +12,7 @@ from sim.activity import Spent
 from sim.benches.models import SMALL, random_model
 from sim.journal import LayerRecord
 from sim.metrics import BY_KEY, METRICS, Result, Synthesis, check, layer_figures, metrics
-from sim.report import Row
+from sim.result_rows import Row
 
 MODEL = random_model(SMALL)
 PROGRAM = compile_model(MODEL, HardwareConfig.for_model(MODEL, lanes=8, banks=2))

@@ -1,59 +1,83 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows survive their JSON file, and become tables between the markers of a page."""
+"""`python -m sim.report`: the page it writes, and what it says of bad input."""
 
-import re
-from dataclasses import replace
+import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from sim.report import BEGIN, END, Row, check_page, load, markdown, save, table, write_tables
+from hw.model import WEIGHTS, Samples, sha256
+from sim.benches.models import SMALL, random_inputs, random_model
+from sim.report import find_build, find_explored, main, of_checkpoint
+from tests.sim.html_report.small import BUILD, EXPLORED
 
-ROW = Row(case="one", command="python -m sim.results one", network="net", synthetic=True,
-          weights=1234, hardware="8 lanes", around="latency 40", values=5000, wrong=0, shown=(),
-          cycles=1100, layer_cycles=1000, span=1050, spent={"idle": 1050}, dense=9000,
-          acs=4000, executed=3000.0, adders=16, weight_bits=8, port_bits=128,
-          moved={"weights": [8_000, 0], "maps": [30_000, 40_000]}, on_chip_bits=81920,
-          bits_besides_weights=8192, external_bytes=5_000_000, build_seconds=61.4,
-          simulate_seconds=2.34, peak_mb=100.0, resumed_at=None, layers=[{"name": "a"}])
+HARDWARE = ["--lanes", "8", "--banks", "2"]
 
 
-def test_json(tmp_path):
-    rows = [ROW, replace(ROW, shown=("a", "b"), cycles=None, resumed_at="head")]
-    save(rows, tmp_path / "new" / "one.json")
-    assert load([tmp_path / "new" / "one.json"]) == rows
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    model = random_model(SMALL)
+    path = tmp_path_factory.mktemp("models") / "model"
+    model.save(path, Samples(random_inputs(model, 1), np.array([1])))
+    return path
 
 
-def test_tables():
-    text = markdown([ROW, replace(ROW, around="latency 9", cycles=1200),
-                     replace(ROW, case="two", synthetic=False, cycles=None, resumed_at="b")])
-    assert text[2] == ("| `python -m sim.results one` | net, synthetic | 1,234 | latency 40 | 0 | "
-                       "5,000 | 1,100 | 4,000 | 75.0% | 25.0% | 61 | 2.3 |")
-    assert "| net, trained |" in text[4] and "| 1,000 (resumed at b) |" in text[4]
-    # The second table has one line for each network of a case.
-    assert text[5] == "" and len(text) == 10
-    assert text[8] == ("| `python -m sim.results one` | net, synthetic | 10 | 1 | 5.00 | 0.01 | "
-                       "45% | on chip | 0.03 / 0.04 |")
+def built(folder, weights, build=BUILD):
+    folder.mkdir(parents=True)
+    (folder / "report.json").write_text(json.dumps(
+        {name: value for name, value in build.items() if name != "floorplan"}))
+    (folder / "floorplan.json").write_text(json.dumps({"modules": BUILD["floorplan"]}))
+    (folder / "manifest.json").write_text(json.dumps({"inputs": {WEIGHTS: weights}}))
+    return folder
 
 
-def test_numbers_are_to_the_right():
-    assert table(("a", "b"), [("x", "1"), ("y", "22")])[1] == "| --- | ---: |"
-    assert table(("a",), []) == ["| a |", "| --- |"]
+def test_page(directory, tmp_path, capsys):
+    folder = built(tmp_path / "arty_a7", sha256(directory / WEIGHTS))
+    (tmp_path / "points.json").write_text(json.dumps(EXPLORED))
+    out = tmp_path / "new" / "page.html"
+    assert main([str(directory), *HARDWARE, "--build", str(folder), "--explored",
+                 str(tmp_path / "points.json"), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "\n0 mismatches in " in f"\n{printed}" and printed.endswith(f"wrote {out}\n")
+    text = out.read_text()
+    assert text.startswith("<!DOCTYPE html>") and text.rstrip().endswith("</html>")
+    assert "figure-front" in text and "figure-resources" in text
+    assert "figure-floorplan" in text
+    assert [each.name for each in out.parent.iterdir()] == ["page.html"]
 
 
-def test_page(tmp_path):
-    page = tmp_path / "results.md"
-    page.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
-    write_tables(page, markdown([ROW]))
-    text = page.read_text()
-    assert text.startswith(f"before\n\n{BEGIN}\n\n| command |") and "old" not in text
-    assert text.endswith(f"|\n\n{END}\n\nafter\n")
-    write_tables(page, markdown([ROW]))
-    assert page.read_text() == text
+def test_the_build_of_these_weights_is_found(directory, tmp_path):
+    assert find_build(directory, tmp_path) is None
+    built(tmp_path / "other", "0" * 64)
+    built(tmp_path / "asic", sha256(directory / WEIGHTS), {"cells": 3})
+    assert find_build(directory, tmp_path) is None
+    mine = built(tmp_path / "mine", sha256(directory / WEIGHTS))
+    assert find_build(directory, tmp_path) == mine
 
 
-def test_page_without_markers(tmp_path):
-    (tmp_path / "results.md").write_text("text")
-    sentence = rf"^{re.escape(repr(str(tmp_path / 'results.md')))} must hold the lines "
-    for path in (tmp_path / "results.md", tmp_path / "none.md"):
-        with pytest.raises(ValueError, match=sentence if path.exists() else "must hold"):
-            check_page(path)
+def test_points_are_found_by_name_and_board(tmp_path):
+    (tmp_path / "net-one.json").write_text("{}")
+    assert find_explored("net", "two", tmp_path) is None
+    assert find_explored("net", None, tmp_path) == tmp_path / "net-one.json"
+    assert find_explored("net", "one", tmp_path) == tmp_path / "net-one.json"
+
+
+def test_checkpoint_of_another_network():
+    with pytest.raises(ValueError, match=r"^--checkpoint must be of the model's network, with "
+                                         r"embed_dim 32, not 64$"):
+        of_checkpoint(Path("quantize/checkpoints/digits.safetensors"), SMALL)
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), [
+    (["/nowhere"], "error: model directory must hold manifest.json, not '/nowhere'\n"),
+    (["DIR", "--build", "/nowhere"], "error: [Errno 2] No such file"),
+    (["DIR", "--checkpoint", "/nowhere.pth"], "error: "),
+    (["DIR", "--image", "/no.png"], "error: image must be a file, not '/no.png'\n"),
+])
+def test_bad_input(directory, tmp_path, capsys, arguments, sentence):
+    out = tmp_path / "page.html"
+    assert main([str(directory) if each == "DIR" else each for each in arguments]
+                + [*HARDWARE, "--out", str(out)]) == 2
+    assert capsys.readouterr().err.startswith(sentence)
+    assert not out.exists()

@@ -12,7 +12,7 @@ from quantize.golden import GoldenModel
 from sim import results
 from sim.benches.models import SMALL, random_inputs, random_model
 from sim.cases import Case, Source, Surroundings
-from sim.report import BEGIN, END, load
+from sim.result_rows import BEGIN, END, load
 from sim.results import ensure, main
 from sim.run import SimulationError, Simulator
 
