@@ -2,7 +2,8 @@
 """What of a network can be imported, before any work is done: `python -m quantize.analyze FILE`.
 
 The whole file is walked, and each layer that has no counterpart is listed with its name, the
-reason, and what would work.  Files: `.safetensors`, PyTorch's `.pth` and others, NIR graphs (`.nir`).
+reason, and what would work.  Files: `.safetensors`, PyTorch's `.pth` and others, NIR graphs
+(`.nir`).
 `quantize.spikingjelly.analyze_module` does the same for a module.
 """
 
@@ -38,18 +39,18 @@ _FOREIGN = (
      "the time constant of the hardware's neuron is 2 or 1.5 and not learned",
      "train with LIFNode(tau=2.0) instead of ParametricLIFNode"),
     (r"_linear\.|\.(qkv|fc\d)\.", "Linear layer",
-     "q, k, v, proj and the MLP are 1x1 convolutions with a BatchNorm of their own; Linear layers "
-     "belong to Spikformer, another network",
+     ("q, k, v, proj and the MLP are 1x1 convolutions with a BatchNorm of their own; Linear layers "
+      "belong to Spikformer, another network"),
      "train a Spikingformer, or copy a Linear's weight [O, I] into a Conv1d's [O, I, 1]"),
     (r"\.rpe_|rpe_", "position convolution", "it belongs to Spikformer, another network",
      "train a Spikingformer"),
     (r"norm\w*\.|\.ln\w*\.", "normalization",
-     "only BatchNorm, folded into the convolution before it, has no cost; other normalizations "
-     "have no hardware", "use BatchNorm after each convolution"),
+     ("only BatchNorm, folded into the convolution before it, has no cost; other normalizations "
+      "have no hardware"), "use BatchNorm after each convolution"),
     (r"_conv\.bias$", "bias of a convolution", "this convolution has no bias of its own",
      "subtract it from running_mean of the BatchNorm behind it, which is the same, and drop it"),
-    (r"^block\.\d+\.", "part of a block", "it is no part of a Spikingformer's block, or a block "
-     "before it is missing", "number blocks from 0 without gaps; drop tensors that are never used"),
+    (r"^block\.\d+\.", "part of a block", ("it is no part of a Spikingformer's block, or a block "
+     "before it is missing"), "number blocks from 0 without gaps; drop what is never used"),
 )
 _OTHER = ("layer", "it is no part of a Spikingformer",
           "drop the tensor if the forward pass never uses it; otherwise train without the layer")
@@ -79,8 +80,8 @@ def walk_tensors(source: Path | str, state: Mapping[str, Tensor]) -> TensorWalk:
         if canonical is None:
             walk.ignored.append(name)
         elif canonical in walk.tensors:
-            add(name, "tensor given twice", f"{origin[canonical]} is the same tensor of the network",
-                "drop one of the two")
+            add(name, "tensor given twice",
+                f"{origin[canonical]} is the same tensor of the network", "drop one of the two")
         else:
             walk.tensors[canonical], origin[canonical] = tensor, name
     try:
@@ -117,7 +118,8 @@ def walk_tensors(source: Path | str, state: Mapping[str, Tensor]) -> TensorWalk:
     return walk
 
 
-def analyze_file(path: Path | str, weights: str = "state_dict", dt: float | None = None) -> Analysis:
+def analyze_file(path: Path | str, weights: str = "state_dict",
+                 dt: float | None = None) -> Analysis:
     """Walk a checkpoint or a NIR graph.
 
     weights: of containers that hold two, see `tensor_file.read`

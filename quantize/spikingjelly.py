@@ -95,7 +95,7 @@ def neuron_class(module: nn.Module) -> str:
 
 
 def layer_name(name: str) -> str:
-    """Canonical name of a layer, for example "patch_embed.block1_lif" of "patch_embed.proj1_lif"."""
+    """Canonical name of a layer: "patch_embed.block1_lif" of "patch_embed.proj1_lif"."""
     tail = re.search(r"_lif(?=\d?$)", name)
     if not tail:
         return (canonical_name(name + ".weight") or name).removesuffix(".weight")
@@ -249,7 +249,7 @@ def _run(module: nn.Module, inputs: Tensor, analysis: Analysis) -> _Run | None:
             spikes.setdefault(name, []).append(output.detach())
 
     hooks = [part.register_forward_hook(
-        lambda _, __, output, name=name, fires=bool(neuron_class(part)): note(name, fires, output))
+        lambda part, _, output, name=name: note(name, bool(neuron_class(part)), output))
         for name, part in _parts(module)]
     for part in module.modules():
         if neuron_class(part):
@@ -323,7 +323,7 @@ def _check_order(run: _Run, analysis: Analysis) -> list[bool]:
         if first in place and second in place and place[first] > place[second] and not all(
                 re.search(r"attn\.[qkv]_", name) for name in (first, second)):
             analysis.add(second, "order", f"it runs behind {first}, in a Spikingformer before it",
-                         "train a Spikingformer; Spikformer and Spikingformer-CML have other orders")
+                         "train a Spikingformer; Spikformer and CML have other orders")
     missing = [name for name in wanted if name not in names] if analysis.supported else []
     for name in missing:
         analysis.add(name, "order", "it never runs", "use the forward pass of the published "

@@ -17,8 +17,8 @@ def test_an_empty_analysis_is_supported() -> None:
 def test_every_finding_is_listed_and_the_first_is_raised() -> None:
     analysis = Analysis("net.pth", "checkpoint")
     analysis.add("norm", "LayerNorm", "it has no hardware", "use BatchNorm")
-    with pytest.raises(ValueError, match=r"^net\.pth cannot be imported: norm \(LayerNorm\): it has "
-                                         r"no hardware; use BatchNorm$"):
+    with pytest.raises(ValueError, match=r"^net\.pth cannot be imported: norm \(LayerNorm\): "
+                                         r"it has no hardware; use BatchNorm$"):
         analysis.require()
     analysis.add("", "order", "a", "b")
     with pytest.raises(ValueError, match=r"BatchNorm \(1 more: see the analysis\)$"):

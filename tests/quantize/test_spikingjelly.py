@@ -16,8 +16,8 @@ from quantize.spikingformer import predict
 from quantize.spikingjelly import analyze_module, from_module, layer_name
 
 pytest.importorskip("spikingjelly")
-from spikingjelly.activation_based import neuron as active  # noqa: E402
-from spikingjelly.clock_driven import neuron as clock  # noqa: E402
+from spikingjelly.activation_based import neuron as active
+from spikingjelly.clock_driven import neuron as clock
 
 FORMAT = image_format((0.5,), (0.25,))
 Make = Callable[..., nn.Module]
@@ -89,7 +89,8 @@ class Attention(nn.Module):
         size = x.shape
         x = self.proj_lif(x).flatten(3)
         q, k, v = (getattr(self, f"{name}_lif")(ConvBN.run(self, name, x))
-                   .unflatten(2, (self.heads or self.num_heads, -1)).transpose(-1, -2) for name in "qkv")
+                   .unflatten(2, (self.heads or self.num_heads, -1)).transpose(-1, -2)
+                   for name in "qkv")
         a = (q @ k.transpose(-1, -2) @ v * self.scale).transpose(-1, -2).flatten(2, 3)
         return ConvBN.run(self, "proj", self.attn_lif(a)).reshape(size)
 
