@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The integer model as a network that can be trained: straight-through rounding on its grids.
 
-The forward pass computes the integers of `quantize.golden`, value for value, in floating point: it
-holds them exactly, and is rounded where a convolution may not.  Backward, every rounding is the
-identity and every spike has the surrogate gradient of `quantize.lif`.  Scales, thresholds and shifts
-are those that `quantize.fixed` chooses for the weights at the last `refresh`.
+The forward pass computes the integers of `quantize.golden`, value for value, in floating point,
+which holds them exactly; convolutions are rounded, as a fast one may not be exact.  Backward, every
+rounding is the identity and every spike has the surrogate gradient of `quantize.lif`.  Scales,
+thresholds and shifts are those that `quantize.fixed` chooses for the weights at the last `refresh`.
 """
 
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ class FakeQuantized(nn.Module):
         return Grid(scale, scale / g, tensors)
 
     def quantized(self, layer: Layer) -> tuple[Tensor, Tensor]:
-        """Integers of a layer, weight [O, I, k, k] and bias [O], with straight-through gradients."""
+        """Integers of a layer, weight [O, I, k, k] and bias [O]; gradients go straight through."""
         weight, bias = self._fused(layer)
         grid, limit = self.grids[layer.name], 1 << self.bits - 1
         weight = weight / grid.scale[:, None, None, None]
