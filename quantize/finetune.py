@@ -46,7 +46,7 @@ class Settings:
     learning_rate: float = 5e-4
     label_smoothing: float = 0.05
     shift: int = 1
-    refresh: int = 8
+    refresh: int = 1
     residual_width: int = 16
     seed: int = 0
 
