@@ -51,7 +51,9 @@ stamp  := $(VENV)/.spikeloom
 
 setup: $(stamp)
 
-# The stamp is touched last, so that an interrupted set-up is taken up again.
+# The stamp is touched last, so that an interrupted set-up is taken up again.  SpikingJelly, which
+# tests compare with, comes without its dependencies: torchvision, which nothing here uses, would
+# replace torch.  0.0.0.0.14 is the last with clock_driven.
 $(stamp): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo 'error: Python must be 3.11 or newer, not '"$$($(PYTHON) -V 2>&1)"'; set PYTHON=' >&2; \
@@ -59,6 +61,7 @@ $(stamp): pyproject.toml
 	test -x $(python) || $(PYTHON) -m venv $(VENV)
 	$(python) -m pip install --quiet $(PIP_ARGS) '$(TORCH)'
 	$(python) -m pip install --quiet $(PIP_ARGS) -e '.[test]'
+	$(python) -m pip install --quiet --no-deps $(PIP_ARGS) spikingjelly==0.0.0.0.14
 	touch $@
 
 # The explorer's points are for the report. It searches while yosys runs, and knows no area of some

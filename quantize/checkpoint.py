@@ -12,7 +12,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,19 @@ class Checkpoint:
         model.load_state_dict(self.state_dict)
         return model.eval()
 
+    def save(self, path: Path | str) -> None:
+        """Write it for `python -m quantize`; the file appears complete or not at all.
+
+        ValueError if the name does not end in .safetensors.
+        """
+        path = Path(path)
+        if path.suffix != ".safetensors":
+            raise ValueError(f"a checkpoint must end in .safetensors, not {path.name!r}")
+        dataset = {} if self.dataset is None else {"dataset": self.dataset}
+        tensor_file.write(path, self.state_dict, {
+            **self.provenance, **dataset, "network": self.config.to_dict(),
+            "input": asdict(self.input_format)})
+
 
 def canonical_name(name: str) -> str | None:
     """Name of a tensor in our `Spikingformer`; None for one that no computation uses.
@@ -130,8 +143,8 @@ def inspect(path: Path | str, weights: str = "state_dict") -> Contents:
                              f"not as {origin[canonical]!r} and as {name!r}")
         else:
             tensors[canonical], origin[canonical] = tensor, name
-    shapes = _shapes(path, tensors, origin)
-    expected = _expected(path, shapes)
+    shapes = network_shapes(path, tensors, origin)
+    expected = expected_tensors(path, shapes)
     for name in expected:
         if name not in tensors:
             raise ValueError(f"{path} lacks tensor {name!r}")
@@ -139,7 +152,7 @@ def inspect(path: Path | str, weights: str = "state_dict") -> Contents:
         if name not in expected:
             raise ValueError(f"tensor {origin[name]!r} of {path} is no part of a Spikingformer "
                              f"with {shapes['depth']} blocks")
-        _check(path, origin[name], tensor, expected[name])
+        check_tensor(path, origin[name], tensor, expected[name])
     return Contents(path, {name: tensors[name].float() for name in expected}, shapes, ignored,
                     _variant(origin["patch_embed.block1_conv.weight"]), file.container,
                     file.metadata)
@@ -193,7 +206,8 @@ def load_checkpoint(path: Path | str, network: NetworkConfig | None = None, *,
                       contents.ignored, provenance, contents.notes)
 
 
-def _shapes(path: Path, tensors: dict[str, Tensor], origin: dict[str, str]) -> dict[str, Any]:
+def network_shapes(path: Path | str, tensors: Mapping[str, Tensor],
+                   origin: Mapping[str, str]) -> dict[str, Any]:
     """The fields of `NetworkConfig` that tensor shapes determine."""
     def size(name: str, axis: int, dimensions: int) -> int:
         if name not in tensors:
@@ -216,7 +230,7 @@ def _shapes(path: Path, tensors: dict[str, Tensor], origin: dict[str, str]) -> d
     }
 
 
-def _expected(path: Path, shapes: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+def expected_tensors(path: Path | str, shapes: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Names and shapes of our network's tensors, taken from the network itself."""
     try:
         # No tensor depends on these three; 16 pixels survive four poolings.
@@ -230,7 +244,8 @@ def _expected(path: Path, shapes: dict[str, Any]) -> dict[str, tuple[int, ...]]:
             if not name.endswith("num_batches_tracked")}
 
 
-def _check(path: Path, name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+def check_tensor(path: Path | str, name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    """ValueError unless a tensor is finite, floating point and of that shape."""
     if tuple(tensor.shape) != shape:
         raise ValueError(f"tensor {name!r} of {path} must have shape {shape!r}, "
                          f"not {tuple(tensor.shape)!r}")

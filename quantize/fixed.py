@@ -35,6 +35,7 @@ def residual_format(width: int, largest: float, fraction: int | None = None) -> 
     largest:  absolute value of the residual stream, from calibration
     fraction: use this one instead
     """
+    ResidualFormat(width, 0)   # refuses a width before there are logarithms of it
     if fraction is None:
         limit = (1 << width - 1) - 1
         fraction = int(np.floor(np.log2(limit / max(largest * RESIDUAL_MARGIN, 1e-3))))

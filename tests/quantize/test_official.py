@@ -230,3 +230,29 @@ def test_logits_are_those_of_the_published_network(
     assert wanted.std() > 0.01
     assert difference < 1e-4
     assert different == 0
+
+
+@pytest.mark.skipif(not CODE, reason="SPIKINGFORMER_CODE names no checkout of "
+                                     "github.com/zhouchenlin2096/Spikingformer")
+@pytest.mark.parametrize("published", [
+    Published("cifar10", find("cifar10-2-384").network),
+    Published("cifar10-dvs", find("dvs-2-256", 16).network),
+], ids=lambda published: published.folder)
+def test_the_published_module_imports(monkeypatch: pytest.MonkeyPatch,
+                                      published: Published) -> None:
+    """As an object: every fact is measured, none is given but the format of the input."""
+    pytest.importorskip("spikingjelly.clock_driven", reason="needs spikingjelly 0.0.0.0.14")
+    from spikingjelly.clock_driven import functional
+
+    from quantize.spikingjelly import from_module
+
+    network, fmt = published.network, input_format(published.network)
+    inputs = torch.from_numpy(normalize(photos.inputs(network, 2, 0), fmt))
+    model = published.build(Path(CODE), monkeypatch)
+    with torch.no_grad():
+        enliven(model, inputs, functional.reset_net)
+    checkpoint = from_module(model, inputs, fmt, name=network.name)
+    print(f"\n{network.name}: {checkpoint.provenance['compared']}")
+    assert checkpoint.config == network
+    assert " 0 differ" in checkpoint.provenance["compared"]
+    assert not checkpoint.notes

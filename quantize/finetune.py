@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quantization-aware fine-tuning: `python -m quantize.finetune CHECKPOINT --bits 4 --out FILE`.
+
+Starts from a trained checkpoint and trains its float weights through their integers
+(`quantize.fake`): weights, biases, thresholds and residual stream on exactly the grids that
+`python -m quantize --bits N` will choose.  Scales and the residual format are chosen anew while
+training goes on.  BatchNorm's statistics stay.  AdamW, cosine schedule, the weights of the last
+epoch: no choice is made by looking at the held-out images.
+"""
+
+import argparse
+import math
+import shlex
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from hw.model import WEIGHT_BITS, FixedPointModel, ResidualFormat
+from quantize import datasets, fixed
+from quantize.__main__ import CALIBRATION_IMAGES, calibrate
+from quantize.checkpoint import Checkpoint, load_checkpoint
+from quantize.fake import FakeQuantized
+from quantize.fuse import fuse
+from quantize.golden import GoldenModel
+from quantize.train import shifted
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to fine-tune; `ValueError`, one sentence, for a value out of its range.
+
+    learning_rate: at the start; a cosine takes it to 0
+    shift:         images are moved by -shift to +shift pixels, zeros enter
+    refresh:       steps after which scales are chosen anew
+    """
+
+    bits: int = 4
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 5e-4
+    label_smoothing: float = 0.05
+    shift: int = 1
+    refresh: int = 1
+    residual_width: int = 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.bits not in WEIGHT_BITS:
+            raise ValueError(f"bits must be one of {WEIGHT_BITS}, not {self.bits!r}")
+        for name, least in (("epochs", 1), ("batch_size", 1), ("shift", 0), ("refresh", 1),
+                            ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)!r}")
+        for name in ("learning_rate", "label_smoothing"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be a number of at least 0, not {value!r}")
+        fixed.residual_format(self.residual_width, 1.0)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Correct labels among held-out images, as integers, and the checkpoint after."""
+
+    images: int
+    before: int
+    after: int
+    checkpoint: Checkpoint
+
+
+def integers(checkpoint: Checkpoint, bits: int, images: np.ndarray,
+             residual_width: int = 16) -> FixedPointModel:
+    """What `python -m quantize --bits N` makes of a checkpoint with a data set.
+
+    images: training images [n, C, H, W] in [0, 1], of which the first are for calibration
+    """
+    return fixed.quantize(checkpoint.config, fuse(checkpoint.config, checkpoint.state_dict),
+                          checkpoint.input_format, _residual(checkpoint, images, residual_width),
+                          bits)
+
+
+def _residual(checkpoint: Checkpoint, images: np.ndarray, width: int) -> ResidualFormat:
+    part = datasets.normalize(images[:CALIBRATION_IMAGES], checkpoint.input_format)
+    return fixed.residual_format(width, calibrate(checkpoint, part))
+
+
+def correct(model: FixedPointModel, images: np.ndarray, labels: np.ndarray) -> int:
+    """How many images in [0, 1] the golden model labels correctly."""
+    logits = GoldenModel(model).logits(model.input.quantize(images))
+    return int((logits.argmax(1) == labels).sum())
+
+
+def finetune(checkpoint: Checkpoint, dataset: datasets.Dataset, settings: Settings) -> Result:
+    """Train the weights of a checkpoint through their integers.
+
+    Deterministic in the settings.  ValueError if the data set does not fit the network.
+    """
+    network, images = checkpoint.config, dataset.train_images
+    shape = (network.in_channels, network.image_height, network.image_width)
+    if not network.static_input or images.shape[1:] != shape \
+            or dataset.num_classes != network.num_classes:
+        raise ValueError(f"the data set must have images of shape {shape} and "
+                         f"{network.num_classes} classes, not {images.shape[1:]} and "
+                         f"{dataset.num_classes}")
+    if len(images) < settings.batch_size:
+        raise ValueError(f"batch_size must be at most the {len(images)} training images, "
+                         f"not {settings.batch_size!r}")
+    held_out = (dataset.test_images, dataset.test_labels)
+    before = integers(checkpoint, settings.bits, images, settings.residual_width)
+    fake = FakeQuantized(checkpoint, settings.bits, before.residual)
+    inputs = torch.from_numpy(checkpoint.input_format.quantize(images))
+    labels = torch.from_numpy(dataset.train_labels)
+    optimizer = torch.optim.AdamW(fake.model.parameters(), lr=settings.learning_rate,
+                                  weight_decay=0.0)
+    tuned = checkpoint
+    with tqdm(total=settings.epochs, desc=f"{settings.bits}-bit fine-tuning", unit="epoch",
+              disable=None) as bar:
+        for epoch in range(settings.epochs):
+            loss = _run_epoch(fake, optimizer, inputs, labels, settings, epoch)
+            tuned = replace(checkpoint, state_dict=fake.state())
+            fake.refresh(_residual(tuned, images, settings.residual_width))
+            bar.set_postfix(loss=f"{loss:.4f}")
+            bar.update()
+    after = integers(tuned, settings.bits, images, settings.residual_width)
+    return Result(len(held_out[1]), correct(before, *held_out), correct(after, *held_out), tuned)
+
+
+def _run_epoch(fake: FakeQuantized, optimizer: torch.optim.Optimizer, inputs: Tensor,
+               labels: Tensor, settings: Settings, epoch: int) -> float:
+    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
+    order = torch.randperm(len(inputs), generator=generator)
+    steps, total = len(order) // settings.batch_size, 0.0
+    for step in range(steps):
+        if step and step % settings.refresh == 0:
+            fake.refresh(fake.residual)
+        progress = (epoch * steps + step) / (settings.epochs * steps)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+        chosen = order[step * settings.batch_size:(step + 1) * settings.batch_size]
+        logits = fake(shifted(inputs[chosen], settings.shift, generator))
+        loss = nn.functional.cross_entropy(logits, labels[chosen],
+                                           label_smoothing=settings.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.item()
+    return total / steps
+
+
+def build_parser() -> argparse.ArgumentParser:
+    settings = Settings()
+    parser = argparse.ArgumentParser(
+        prog="python -m quantize.finetune",
+        description="Recover accuracy at few bits: train a checkpoint through its integers.")
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT",
+                        help="of quantize.train, or another .safetensors with our metadata")
+    parser.add_argument("--bits", type=int, choices=WEIGHT_BITS, default=settings.bits,
+                        help="of a weight (%(default)s)")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE",
+                        help="checkpoint to write, for python -m quantize --bits N")
+    parser.add_argument("--dataset", choices=datasets.NAMES,
+                        help="default: that of the checkpoint")
+    parser.add_argument("--epochs", type=int, default=settings.epochs, metavar="N")
+    parser.add_argument("--batch-size", type=int, default=settings.batch_size, metavar="N")
+    parser.add_argument("--lr", type=float, default=settings.learning_rate, metavar="RATE")
+    parser.add_argument("--refresh", type=int, default=settings.refresh, metavar="STEPS",
+                        help="after which scales are chosen anew (%(default)s)")
+    parser.add_argument("--residual-width", type=int, default=settings.residual_width,
+                        metavar="BITS", help="as for python -m quantize (%(default)s)")
+    parser.add_argument("--seed", type=int, default=settings.seed, metavar="N")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status 0, or 2 for bad input."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = build_parser().parse_args(argv)
+    started = time.process_time()
+    try:
+        if args.out.suffix != ".safetensors":
+            raise ValueError(f"--out must end in .safetensors, not {str(args.out)!r}")
+        settings = Settings(bits=args.bits, epochs=args.epochs, batch_size=args.batch_size,
+                            learning_rate=args.lr, refresh=args.refresh,
+                            residual_width=args.residual_width, seed=args.seed)
+        checkpoint = load_checkpoint(args.checkpoint)
+        name = args.dataset or checkpoint.dataset
+        if name is None:
+            raise ValueError("the checkpoint names no data set: --dataset must")
+        dataset = datasets.load(name)
+        result = finetune(checkpoint, dataset, settings)
+        provenance = {key: value for key, value in checkpoint.provenance.items()
+                      if key not in ("accuracy", "images")}
+        replace(result.checkpoint, dataset=name, provenance=provenance | {
+            "finetuned": {"command": shlex.join(["python", "-m", "quantize.finetune", *argv]),
+                          "settings": asdict(settings), "images": result.images,
+                          "accuracy_before": result.before / result.images,
+                          "accuracy_after": result.after / result.images,
+                          "torch": torch.__version__}}).save(args.out)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    n = result.images
+    print(f"{args.bits}-bit integers, {n} held-out images: {result.before / n:.2%} before, "
+          f"{result.after / n:.2%} after ({result.before} and {result.after} correct), "
+          f"{time.process_time() - started:.0f} CPU s, wrote {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
