@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of the hardware: memories, resources, modules, critical path, the explorer's front."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -8,12 +9,12 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 
-from hw.families import ECP5, XC7, Family
+from hw.families import ECP5, GOWIN, ICE40, XC7, Family
 from sim.html_report.charts import BLUE, GREEN, GREY, ORANGE, RED, figure
 from sim.html_report.facts import Facts
 
 UNIT_DEPTH = 3   # names of a path that tell units apart in a floorplan
-FAMILIES: Mapping[str, Family] = {"xc": XC7, "LF": ECP5}
+FAMILIES: Mapping[str, Family] = {"xc": XC7, "LF": ECP5, "GW": GOWIN, "iCE40": ICE40}
 
 
 def memory(facts: Facts) -> go.Figure:
@@ -107,7 +108,7 @@ def floorplan(build: Mapping[str, Any]) -> go.Figure | None:
         return None
     tiles: dict[tuple[int, int], Counter[str]] = {}
     for path, places in placed.items():
-        unit = ".".join(path.split(".")[:UNIT_DEPTH]) or "top"
+        unit = re.sub(r"\d+(?=\.|$)", "*", ".".join(path.split(".")[:UNIT_DEPTH])) or "top"
         for x, y, count in places:
             tiles.setdefault((x, y), Counter())[unit] += count
     owned: dict[str, list[tuple[int, int]]] = {}
@@ -119,7 +120,7 @@ def floorplan(build: Mapping[str, Any]) -> go.Figure | None:
                         hovertemplate=f"{unit} at X%{{x}} Y%{{y}}<extra></extra>")
              for unit in largest]
     drawn = figure(*marks, height=700, colorway=qualitative.Dark24,
-                   xaxis={"title": "column"},
+                   xaxis={"title": "column", "constrain": "domain"},
                    yaxis={"title": "row", "autorange": "reversed", "scaleanchor": "x"})
     drawn.update_layout(legend={"orientation": "v", "x": 1.02, "y": 1, "itemsizing": "constant"})
     return drawn
