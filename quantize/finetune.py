@@ -66,11 +66,16 @@ class Settings:
 
 @dataclass(frozen=True)
 class Result:
-    """Correct labels among held-out images, as integers, and the checkpoint after."""
+    """Of the integers before and after, and the checkpoint after.
+
+    before, after: correct labels among `images` held-out images
+    losses:        mean cross-entropy on all training images, before and after
+    """
 
     images: int
     before: int
     after: int
+    losses: tuple[float, float]
     checkpoint: Checkpoint
 
 
@@ -94,6 +99,12 @@ def correct(model: FixedPointModel, images: np.ndarray, labels: np.ndarray) -> i
     """How many images in [0, 1] the golden model labels correctly."""
     logits = GoldenModel(model).logits(model.input.quantize(images))
     return int((logits.argmax(1) == labels).sum())
+
+
+def mean_loss(model: FixedPointModel, images: np.ndarray, labels: np.ndarray) -> float:
+    """Mean cross-entropy of the golden model's logits on images in [0, 1]."""
+    logits = GoldenModel(model).logits(model.input.quantize(images)) * model.logit_scale
+    return nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels)).item()
 
 
 def finetune(checkpoint: Checkpoint, dataset: datasets.Dataset, settings: Settings) -> Result:
@@ -128,7 +139,9 @@ def finetune(checkpoint: Checkpoint, dataset: datasets.Dataset, settings: Settin
             bar.set_postfix(loss=f"{loss:.4f}")
             bar.update()
     after = integers(tuned, settings.bits, images, settings.residual_width)
-    return Result(len(held_out[1]), correct(before, *held_out), correct(after, *held_out), tuned)
+    losses = tuple(mean_loss(model, images, dataset.train_labels) for model in (before, after))
+    return Result(len(held_out[1]), correct(before, *held_out), correct(after, *held_out), losses,
+                  tuned)
 
 
 def _run_epoch(fake: FakeQuantized, optimizer: torch.optim.Optimizer, inputs: Tensor,
@@ -206,6 +219,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     n = result.images
+    print("loss on training images: "
+          f"{result.losses[0]:.3f} before, {result.losses[1]:.3f} after")
     print(f"{args.bits}-bit integers, {n} held-out images: {result.before / n:.2%} before, "
           f"{result.after / n:.2%} after ({result.before} and {result.after} correct), "
           f"{time.process_time() - started:.0f} CPU s, wrote {args.out}")

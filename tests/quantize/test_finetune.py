@@ -37,6 +37,7 @@ def test_it_learns_and_repeats() -> None:
                         refresh=8)
     result = finetune(start, data, settings)
     assert result.before < 60 and result.after > 90, (result.before, result.after)  # of 360
+    assert result.losses[1] < 0.9 * result.losses[0]
     tuned = result.checkpoint.state_dict
     assert all(torch.equal(tensor, start.state_dict[name]) for name, tensor in tuned.items()
                if "running" in name)
