@@ -41,6 +41,23 @@ def test_the_core(run, device, family):
     assert json.loads(Path("timing.json").read_text())["fmax_mhz"] == 90
 
 
+@pytest.mark.parametrize("device", ["xc7a100t", "xc7z020"])
+def test_place_and_route_for_xilinx_gets_a_pin_for_each_port(run, device):
+    placed = []
+
+    def place(design, top, part, target, options):
+        assert "xdc=pins.xdc" in options
+        placed.append((design.parent / "pins.xdc").read_text().splitlines())
+        return TIMING
+
+    assert run("--device", device, place=place)[0] == 0
+    (lines,) = placed
+    pins = [line.split()[2] for line in lines if " LOC " in line]
+    assert len(set(pins)) == 4   # no two on one pin
+    for port in ("clk", "rst", "i", "o"):
+        assert sum(line.endswith(f"[get_ports {port}]") for line in lines) == 2
+
+
 def test_one_unit(run):
     assert run("--unit", "dispatch")[0] == 0
     assert "  \\accelerator.dispatch  unit (" in run.sources[0][0]
