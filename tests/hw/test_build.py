@@ -194,9 +194,9 @@ def test_bitstream_runs_vivado(run, workspace, tmp_path, monkeypatch, body, expe
 
 
 class Timed(toolchains.Toolchain):
-    """Finds the Fmax that it is told."""
+    """Finds the Fmax that it is told, without a netlist, which would be one more synthesis."""
 
-    name, family = "timed", XC7
+    name, family, uses_yosys = "timed", XC7, False
 
     def __init__(self, fmax_mhz):
         self.fmax_mhz = fmax_mhz
@@ -205,7 +205,6 @@ class Timed(toolchains.Toolchain):
         return None
 
     def build(self, folder, top, part, target_mhz, cache):
-        assert json.loads((folder / f"{top}.json").read_text())["modules"]
         return toolchains.Timing(self.fmax_mhz, target_mhz, {}, [])
 
 
