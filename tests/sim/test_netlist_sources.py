@@ -26,7 +26,8 @@ def test_an_unknown_port_is_refused():
 def test_a_board_has_the_core_with_known_ports(tmp_path):
     """As `board_netlist` cuts it out after the synthesis, which is slow."""
     program, _ = tiny(0)
-    text = write_sources(tmp_path, program, boards.get("arty_a7")).read_text()
+    source, _ = write_sources(tmp_path, program, boards.get("arty_a7"))
+    text = source.read_text()
     ports, = re.findall(rf"^module \\{re.escape(CORE)} \((.*?)\);", text, re.M | re.S)
     names = [port.strip().removeprefix("\\") for port in ports.split(",")]
     connections = Netlist("", tuple(names)).connections()
