@@ -71,7 +71,7 @@ def board_netlist(program: Program, board: Any, cache: Path = CACHE) -> Netlist:
     """
     with tempfile.TemporaryDirectory(prefix="spikeloom-") as temporary:
         folder = Path(temporary)
-        source = write_sources(folder, program, board)
+        source, _ = write_sources(folder, program, board)
         design = folder / "design.json"
         synthesize(source, TOP, cache, family=board.family, netlist=design)
         modules = json.loads(design.read_text())["modules"]
