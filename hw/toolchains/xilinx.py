@@ -10,7 +10,7 @@ from pathlib import Path
 from hw.families import XC7
 from hw.report import SynthesisError, synthesize
 from hw.toolchains.frames import Database, FasmError, frames, frames_text
-from hw.toolchains.nextpnr import instances, keep_floorplan, read_report
+from hw.toolchains.nextpnr import PLACED, instances, keep_floorplan, read_report
 from hw.toolchains.provision import Tools, find_tools
 from hw.toolchains.toolchain import Timing, Toolchain, ToolError, run_tool
 
@@ -66,9 +66,11 @@ class XilinxOpen(Toolchain):
         pins = folder / "pins.xdc"
         ports = json.loads(design.read_text())["modules"][top]["ports"]
         pins.write_text(pin_constraints((folder / f"{top}.xdc").read_text(), ports))
-        timing = self.place(design, top, part, target_mhz,
-                            ["-o", f"xdc={pins.name}", "-o", f"fasm={top}.fasm"])
+        placed = folder / PLACED.format(top=top)
+        timing = self.place(design, top, part, target_mhz, [
+            "--write", placed.name, "-o", f"xdc={pins.name}", "-o", f"fasm={top}.fasm"])
         timing.seconds["frames, bits"] = self._pack(tools, folder, top, part)
+        keep_floorplan(placed, instances(design, top))
         return timing
 
     def place(self, design: Path, top: str, part: str, target_mhz: float,
@@ -77,15 +79,13 @@ class XilinxOpen(Toolchain):
         tools = self._tools()
         _, fabric, name = split_part(part)
         folder = design.parent
-        report, placed = folder / f"{top}.timing.json", folder / f"{top}.placed.json"
+        report = folder / f"{top}.timing.json"
         command = [*tools.command("nextpnr-himbaechel-xilinx"), "--device", name,
                    "--chipdb", str(tools.chips / f"chipdb-{fabric}.bin"), "--json", design.name,
                    "--freq", f"{target_mhz:g}", "--report", report.name, "--timing-allow-fail",
-                   "--seed", "1", "--write", placed.name, *options]
+                   "--seed", "1", *options]
         seconds = run_tool(command, folder, "nextpnr.log", "nextpnr-xilinx")
-        modules = instances(design, top)
-        timing = read_report(report, target_mhz, modules, NOTE)
-        keep_floorplan(placed, modules)
+        timing = read_report(report, target_mhz, instances(design, top), NOTE)
         timing.seconds["nextpnr-xilinx"] = seconds
         return timing
 

@@ -8,7 +8,7 @@ from hw.toolchains.gowin import Gowin
 def test_packer():
     name, command = Gowin().packer("top", "GW2AR-LV18QN88C8/I7")
     assert name == "gowin_pack"
-    assert command[-5:] == ["-d", "GW2A-18C", "-o", "top.fs", "top.routed.json"]
+    assert command[-5:] == ["-d", "GW2A-18C", "-o", "top.fs", "top.placed.json"]
 
 
 def test_timing_says_what_it_leaves_out():

@@ -42,7 +42,6 @@ def test_place(tmp_path, monkeypatch, name, part, options):
         commands.append(command)
         (folder / "top.timing.json").write_text(json.dumps(
             {"fmax": {"clk": {"achieved": 60}}, "utilization": {}, "critical_paths": []}))
-        (folder / "top.placed.json").write_text('{"modules": {}}')
         return 1.5
     monkeypatch.setattr(pypi, "run_tool", run)
     (tmp_path / "top.json").write_text('{"modules": {"top": {"cells": {}}}}')
@@ -53,6 +52,32 @@ def test_place(tmp_path, monkeypatch, name, part, options):
     assert command[start:start + len(options)] == options and command[-2:] == ["--more", "top.x"]
     assert timing.met and timing.seconds == {toolchain.tool: 1.5}
     assert timing.note == toolchain.note
+    assert {each.name for each in tmp_path.iterdir()} == {"top.json", "top.timing.json"}
+
+
+@pytest.mark.parametrize("name, part", [("ecp5", "LFE5U-85F-6BG381C"),
+                                        ("gowin", "GW2AR-LV18QN88C8/I7"),
+                                        ("ice40", "iCE40UP5K-SG48")])
+def test_build(tmp_path, monkeypatch, name, part):
+    """The packer finds the placed design, of which the floorplan is left."""
+    commands = []
+
+    def run(command, folder, log, label):
+        commands.append(list(map(str, command)))
+        if len(commands) == 1:
+            (folder / "top.timing.json").write_text(json.dumps(
+                {"fmax": {"clk": {"achieved": 60}}, "utilization": {}, "critical_paths": []}))
+            (folder / "top.placed.json").write_text('{"modules": {}}')
+        assert (folder / "top.placed.json").is_file()
+        return 1.5
+    monkeypatch.setattr(pypi, "run_tool", run)
+    monkeypatch.setattr(pypi, "synthesize", lambda source, top, cache, *, family, netlist:
+                        netlist.write_text('{"modules": {"top": {"cells": {}}}}'))
+    toolchain = get(name)
+    timing = toolchain.build(tmp_path, "top", part, 50, tmp_path / "cache")
+    place, pack = commands
+    assert place.count("--write") == 1 and place[place.index("--write") + 1] == "top.placed.json"
+    assert len(timing.seconds) == 2 and pack != place
     assert {each.name for each in tmp_path.iterdir()} == {
         "top.json", "top.timing.json", "floorplan.json"}
 
