@@ -28,7 +28,7 @@ from quantize.checkpoint import Checkpoint, load_checkpoint
 from quantize.fake import FakeQuantized
 from quantize.fuse import fuse
 from quantize.golden import GoldenModel
-from quantize.train import shifted
+from quantize.train import check_settings, shifted
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.bits not in WEIGHT_BITS:
             raise ValueError(f"bits must be one of {WEIGHT_BITS}, not {self.bits!r}")
-        for name, least in (("epochs", 1), ("batch_size", 1), ("shift", 0), ("refresh", 1),
-                            ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)!r}")
-        for name in ("learning_rate", "label_smoothing"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be a number of at least 0, not {value!r}")
+        check_settings(self, {"epochs": 1, "batch_size": 1, "shift": 0, "refresh": 1, "seed": 0},
+                       ("learning_rate", "label_smoothing"))
         fixed.residual_format(self.residual_width, 1.0)
 
 

@@ -12,6 +12,7 @@ import math
 import shlex
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,19 @@ from hw.network import Classifier, NetworkConfig
 from quantize import datasets, tensor_file
 from quantize.options import parse_pool_stages
 from quantize.spikingformer import Spikingformer, predict
+
+
+def check_settings(settings: Any, least: Mapping[str, int], numbers: Sequence[str]) -> None:
+    """ValueError unless each count is at least what `least` says, and each of `numbers` is finite
+    and not negative.
+    """
+    for name, limit in least.items():
+        if getattr(settings, name) < limit:
+            raise ValueError(f"{name} must be at least {limit}, not {getattr(settings, name)!r}")
+    for name in numbers:
+        value = getattr(settings, name)
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} must be a number of at least 0, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -45,13 +59,8 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 2), ("shift", 0), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)!r}")
-        for name in ("warmup", "learning_rate", "weight_decay", "label_smoothing"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be a number of at least 0, not {value!r}")
+        check_settings(self, {"epochs": 1, "batch_size": 2, "shift": 0, "seed": 0},
+                       ("warmup", "learning_rate", "weight_decay", "label_smoothing"))
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
         """Learning rate of a step counted from the start of the training."""

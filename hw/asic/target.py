@@ -40,9 +40,10 @@ def run(arguments: argparse.Namespace, cache: Path) -> int:
 
     Raises ValueError for bad input, SynthesisError if yosys fails.
     """
-    for name in ("bitstream", "toolchain"):
+    for name in ("bitstream", "toolchain", "weights", "spill_residual", "spike_lines"):
         if getattr(arguments, name):
-            raise ValueError(f"--{name} is for boards: --target asic must be without it")
+            raise ValueError(f"--{name.replace('_', '-')} is for boards: --target asic must be "
+                             "without it")
     clock_mhz = DEFAULT_MHZ if arguments.clock_mhz is None else arguments.clock_mhz
     constraints = sdc(clock_mhz)
     out = arguments.out or Path("build") / "asic"
