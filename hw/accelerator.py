@@ -3,6 +3,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 from amaranth import Cat, Module, Mux, unsigned
 from amaranth.lib import stream, wiring
@@ -13,6 +15,7 @@ from hw.attention import Attention
 from hw.axi import ADDRESS_BITS, ReadPort
 from hw.config import HardwareConfig
 from hw.dispatch import Dispatch
+from hw.faults import FAULTS, MemoryWatch
 from hw.fetch import Fetch
 from hw.finish import Finish
 from hw.gather import Gather
@@ -67,7 +70,8 @@ class Accelerator(wiring.Component):
       `trace_spikes`, `trace_residual`  every result of every layer, if `trace`, and
       `trace_activity`  what each cycle is spent on
       with streamed weights: `weights` (AXI4 read master), `weights_address` of the image in memory,
-      `enable` (the image is there), `bad_image` (it is not one)
+      `enable` (the image is there), `bad_image` (it is not one), `faults` (`hw.faults.FAULTS`:
+      levels until reset; with one of them no answer follows, only a reset helps)
       with a spilled residual stream: `residual` (AXI4 master), `residual_address` of its place
       with windowed spike maps: `maps` (AXI4 master), `maps_address` likewise
     Latency and throughput: what the counters say; the next inference's samples are taken when the
@@ -80,7 +84,8 @@ class Accelerator(wiring.Component):
             "i": In(stream.Signature(unsigned(hardware.input_width))),
             "o": Out(stream.Signature(OUTPUT)),
         } | ({"weights": Out(ReadPort(hardware.port_bits)), "weights_address": In(ADDRESS_BITS),
-              "enable": In(1), "bad_image": Out(1)} if hardware.streamed else {})
+              "enable": In(1), "bad_image": Out(1), "faults": Out(FAULTS)}
+             if hardware.streamed else {})
           | ({"residual": Out(DataPort(hardware.port_bits)), "residual_address": In(ADDRESS_BITS)}
              if hardware.spills_residual else {})
           | ({"maps": Out(DataPort(hardware.port_bits)), "maps_address": In(ADDRESS_BITS)}
@@ -151,10 +156,11 @@ class Accelerator(wiring.Component):
                 sequencer.program_ready.eq(fetch.program_ready),
                 self.bad_image.eq(fetch.bad_image),
             ]
-        busy = []
+        busy, watches = [], [fetch.watch] if hardware.streamed else []
         if hardware.spills_residual:
             m.submodules.spill = spill = ResidualSpill(hardware)
             busy.append(spill.busy)
+            watches.append(spill.watch)
             wiring.connect(m, spill.port, wiring.flipped(self.residual))
             wiring.connect(m, finish.spill, spill.words)
             m.d.comb += [
@@ -165,6 +171,7 @@ class Accelerator(wiring.Component):
         if hardware.spills_maps:
             m.submodules.window = window = MapWindow(hardware)
             busy.append(window.busy)
+            watches.append(window.watch)
             wiring.connect(m, window.port, wiring.flipped(self.maps))
             wiring.connect(m, window.write, memory.load)
             wiring.connect(m, window.read, memory.store)
@@ -177,6 +184,13 @@ class Accelerator(wiring.Component):
                 window.row_done.eq(finish.row_done | loader.row_done),
                 gather.row_free.eq(window.row_free), loader.row_free.eq(window.row_free),
             ]
+        if watches:
+            m.submodules.watch = watch = MemoryWatch(hardware.timeout_bits)
+            m.d.comb += [watch.i.eq(reduce(or_, (each.as_value() for each in watches))),
+                         self.faults.response.eq(watch.response),
+                         self.faults.silence.eq(watch.silence)]
+            # An instruction that never ends: what was computed from bad data is not sent.
+            busy.append(self.faults.as_value().any())
         m.d.comb += sequencer.hold.eq(Cat(busy).any())
         if self._trace:
             self._connect_traces(m, ins, finish, attention)
