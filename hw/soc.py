@@ -6,7 +6,7 @@
 
     0x0000  the 64 bytes of `hw.identity.Identity`
     0x0040  control: bit 0 reset (reads 0), 1 answers leave by m_axis, 2 interrupt enable,
-            3 the weights are in memory, 4 beside bit 0: the memory was reset, too (reads 0)
+            3 the weights are in memory, 4 beside bit 0: the memory is held in reset (reads 0)
     0x0044  status: bit 0 inferring, 1 answer complete, 2 tlast misplaced, 3 a reset is under way,
             8 bad weight image, 9 memory answered with an error, 10 memory did not answer,
             11 parity error on chip; after one of the last four no answer comes before a reset
@@ -17,7 +17,7 @@
 
 Bits 1 to 3 of control and the addresses keep through a reset of bit 0, which may come at any time:
 it lets no further burst begin at the memory ports and waits for those under way.  Where the memory
-will not end them, it has to be reset itself, and then bit 4 tells not to wait.
+will not end them, hold it in reset while bit 4 tells not to wait.
 """
 
 import argparse
