@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
-from amaranth import Cat, Module, Mux, unsigned
+from amaranth import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -23,6 +23,7 @@ from hw.isa import Op
 from hw.lanes import LaneArray
 from hw.layout import LINE_WORDS
 from hw.loader import Loader
+from hw.parity import CheckedLanes
 from hw.readout import OUTPUT, Readout
 from hw.sequencer import Sequencer
 from hw.spike_memory import SpikeMemory, by_bank
@@ -70,8 +71,9 @@ class Accelerator(wiring.Component):
       `trace_spikes`, `trace_residual`  every result of every layer, if `trace`, and
       `trace_activity`  what each cycle is spent on
       with streamed weights: `weights` (AXI4 read master), `weights_address` of the image in memory,
-      `enable` (the image is there), `bad_image` (it is not one), `faults` (`hw.faults.FAULTS`:
-      levels until reset; with one of them no answer follows, only a reset helps)
+      `enable` (the image is there), `bad_image` (it is not one)
+      with streamed weights or parity: `faults` (`hw.faults.FAULTS`: levels until reset; with one of
+      them no answer follows, only a reset helps)
       with a spilled residual stream: `residual` (AXI4 master), `residual_address` of its place
       with windowed spike maps: `maps` (AXI4 master), `maps_address` likewise
     Latency and throughput: what the counters say; the next inference's samples are taken when the
@@ -84,8 +86,8 @@ class Accelerator(wiring.Component):
             "i": In(stream.Signature(unsigned(hardware.input_width))),
             "o": Out(stream.Signature(OUTPUT)),
         } | ({"weights": Out(ReadPort(hardware.port_bits)), "weights_address": In(ADDRESS_BITS),
-              "enable": In(1), "bad_image": Out(1), "faults": Out(FAULTS)}
-             if hardware.streamed else {})
+              "enable": In(1), "bad_image": Out(1)} if hardware.streamed else {})
+          | ({"faults": Out(FAULTS)} if hardware.streamed or hardware.parity else {})
           | ({"residual": Out(DataPort(hardware.port_bits)), "residual_address": In(ADDRESS_BITS)}
              if hardware.spills_residual else {})
           | ({"maps": Out(DataPort(hardware.port_bits)), "maps_address": In(ADDRESS_BITS)}
@@ -102,7 +104,8 @@ class Accelerator(wiring.Component):
         m.submodules.loader = loader = Loader(hardware)
         m.submodules.gather = gather = Gather(hardware)
         m.submodules.dispatch = dispatch = Dispatch(hardware)
-        m.submodules.lanes = lanes = LaneArray(hardware, images.weights)
+        lanes = (CheckedLanes if hardware.parity else LaneArray)(hardware, images.weights)
+        m.submodules.lanes = lanes
         m.submodules.finish = finish = Finish(hardware, images.params)
         m.submodules.attention = attention = Attention(hardware)
         m.submodules.readout = readout = Readout(hardware)
@@ -184,13 +187,7 @@ class Accelerator(wiring.Component):
                 window.row_done.eq(finish.row_done | loader.row_done),
                 gather.row_free.eq(window.row_free), loader.row_free.eq(window.row_free),
             ]
-        if watches:
-            m.submodules.watch = watch = MemoryWatch(hardware.timeout_bits)
-            m.d.comb += [watch.i.eq(reduce(or_, (each.as_value() for each in watches))),
-                         self.faults.response.eq(watch.response),
-                         self.faults.silence.eq(watch.silence)]
-            # An instruction that never ends: what was computed from bad data is not sent.
-            busy.append(self.faults.as_value().any())
+        busy += self._connect_faults(m, watches, lanes, finish)
         m.d.comb += sequencer.hold.eq(Cat(busy).any())
         if self._trace:
             self._connect_traces(m, ins, finish, attention)
@@ -207,6 +204,23 @@ class Accelerator(wiring.Component):
                                   if hardware.streamed else 0),
             ]
         return m
+
+    def _connect_faults(self, m, watches, lanes, finish):
+        """Returns what holds the program: what was computed from bad data is not sent."""
+        if watches:
+            m.submodules.watch = watch = MemoryWatch(self._hardware.timeout_bits)
+            m.d.comb += [watch.i.eq(reduce(or_, (each.as_value() for each in watches))),
+                         self.faults.response.eq(watch.response),
+                         self.faults.silence.eq(watch.silence)]
+        if self._hardware.parity:
+            wrong = [lanes.error]
+            if not self._hardware.spills_residual:
+                wrong.append(finish.residual_error)
+            parity = Signal()
+            m.d.comb += self.faults.parity.eq(parity)
+            with m.If(Cat(wrong).any()):
+                m.d.sync += parity.eq(1)
+        return [self.faults.as_value().any()] if watches or self._hardware.parity else []
 
     def _connect_traces(self, m, ins, finish, attention):
         spikes, residual = self.trace_spikes, self.trace_residual

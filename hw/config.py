@@ -68,6 +68,8 @@ class HardwareConfig:
     spills_maps:   streamed: spike maps that do not fit the spike memory go to external memory
     timeout_bits:  streamed: a memory that owes something for 2**timeout_bits cycles is a fault
                    (`hw.faults`); 0: it may take for ever
+    parity:        words of the weight banks and of the residual memory have a parity bit, which is
+                   checked when they are read
     """
 
     geometry: Geometry
@@ -103,6 +105,7 @@ class HardwareConfig:
     pairs: bool = False
     beside: bool = False
     timeout_bits: int = 16
+    parity: bool = False
 
     def __post_init__(self) -> None:
         for item in fields(self):

@@ -26,7 +26,7 @@ WRITABLE = 1  # of the flags
 _FIELDS = struct.Struct("<4sBBHIHHI4x8s32s")
 _SHORT = 8
 ANY_MODEL = bytes(32)
-WATCHES = ("timeout_bits",)   # fields of the hardware
+WATCHES = ("timeout_bits", "parity")   # fields of the hardware
 
 
 @dataclass(frozen=True)

@@ -83,8 +83,8 @@ class Design:
 
     def library_key(self, toolchain: Toolchain) -> str:
         """Hash of what shapes Verilator's run-time library, the same for most designs."""
-        return content_hash([*FLAGS, str(self.cocotb or self.vpi), str(self.waves), *toolchain.versions,
-                      *MAKE_VARIABLES])
+        return content_hash([*FLAGS, str(self.cocotb or self.vpi), str(self.waves),
+                             *toolchain.versions, *MAKE_VARIABLES])
 
 
 def content_hash(parts: Sequence[str]) -> str:

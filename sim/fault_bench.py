@@ -28,12 +28,12 @@ _SOURCE = "fault_bench.cpp"
 # Generated Verilog assigns registers and memories, and nothing else, with <= at a line's begin.
 _MODULE = re.compile(r"^module .*?^endmodule", re.M | re.S)
 _ASSIGNED = re.compile(r"^ +(?:if \([^\n]*\) *\n? *)?(\\\S+ |[\w$]+)(?:\[[^\n]*?\])? ?<= ", re.M)
-_DECLARED = re.compile(r"^(  reg (?:\[[\d:]+\] )?)(\\\S+ |[\w$]+)((?: ?\[[\d:]+\])?(?: =[^\n]*)?;)$",
-                       re.M)
+_DECLARED = re.compile(
+    r"^(  reg (?:\[[\d:]+\] )?)(\\\S+ |[\w$]+)((?: ?\[[\d:]+\])?(?: =[^\n]*)?;)$", re.M)
 
 
 class End(IntEnum):
-    """How an inference ended: with its last word, with the interrupt before it, or not at all."""
+    """How an inference ended: with its last word, with a fault in the status instead, or never."""
 
     ANSWER = 0
     FAULT = 1
@@ -97,9 +97,9 @@ def build_fault_bench(program: Program, state: bool = False, short: bool = False
                "WITH_RESIDUAL": hardware.spills_residual, "WITH_MAPS": hardware.spills_maps}
     main = "".join(f"#define {name}\n" for name, wanted in defines.items() if wanted)
     text = component_verilog(peripheral(program), NAME)
-    return build(Design({f"{NAME}.v": with_public_state(text) if state else text}, toplevel=NAME,
-                        parameters={}, cocotb=False, main=main + inlined(_SOURCE), vpi=state, short=short),
-                 cache)
+    sources = {f"{NAME}.v": with_public_state(text) if state else text}
+    return build(Design(sources, toplevel=NAME, parameters={}, cocotb=False,
+                        main=main + inlined(_SOURCE), vpi=state, short=short), cache)
 
 
 class FaultBench:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of external memory and resets of a whole peripheral: no wrong answer, and a reset mends."""
+"""Faults of external memory, and resets of a whole peripheral: never a wrong answer."""
 
 import random
 from dataclasses import replace
@@ -19,7 +19,7 @@ IMAGE = random_samples(MODEL, 1, seed=1).inputs[0]
 TIMEOUT_BITS = 9
 WEIGHTS, RESIDUAL = 0, 1   # ports
 RESPONSE, SILENCE = 1 << 9, 1 << 10
-LIMIT = 20_000
+LIMIT = 3000   # an inference takes less than half of it
 
 
 @pytest.fixture(scope="module")
