@@ -192,7 +192,8 @@ def run(arguments: argparse.Namespace) -> None:
             doing = ("inferring" if status.active else
                      "has an answer" if status.complete else "idle")
             print(f"{doing}; waits for {status.missing:,} bytes of samples; {status.bad_frames:,} "
-                  f"bad frames since reset; flags {status.flags:#04x}")
+                  f"bad frames since reset; flags {status.flags.value:#04x}"
+                  f"{''.join(f' {flag.name.lower()}' for flag in status.flags)}")
 
 
 def main(argv: list[str] | None = None) -> int:

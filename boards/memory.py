@@ -16,6 +16,7 @@ from hw.accelerator import Accelerator
 from hw.axi import ADDRESS_BITS, BEAT_COUNT_BITS, block_bytes
 from hw.compiler import Program
 from hw.config import HardwareConfig
+from hw.faults import FAULTS
 from hw.readout import OUTPUT
 from hw.tiles import MAGIC
 
@@ -73,8 +74,9 @@ class StreamedCore(wiring.Component):
     memory:     where in the chip everything is
 
     Ports: `i`, `o` of the accelerator, `pins` of the controller, `loaded` (the weights can be
-    read), `bad_image` (they are none); with SDRAM `writes`: addresses count from the image's begin,
-    and after all of it was written, the accelerator starts.  Reset it after writing another one.
+    read), `bad_image` (they are none), `faults` of the accelerator; with SDRAM `writes`: addresses
+    count from the image's begin, and after all of it was written, the accelerator starts.  Reset it
+    after writing another one.
     Raises ValueError if the accelerator would write to a flash.
     """
 
@@ -89,7 +91,7 @@ class StreamedCore(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(hardware.input_width)), "o": Out(stream.Signature(OUTPUT)),
             "pins": controller.signature.members["pins"],
-            "loaded": Out(1), "bad_image": Out(1),
+            "loaded": Out(1), "bad_image": Out(1), "faults": Out(FAULTS),
         } | ({"writes": In(stream.Signature(WRITE))} if self._writable else {}))
 
     def elaborate(self, platform):
@@ -100,7 +102,8 @@ class StreamedCore(wiring.Component):
         wiring.connect(m, core.o, wiring.flipped(self.o))
         wiring.connect(m, controller.pins, wiring.flipped(self.pins))
         m.d.comb += [core.weights_address.eq(self._memory.offset), core.enable.eq(self.loaded),
-                     self.bad_image.eq(core.bad_image), self.loaded.eq(controller.ready)]
+                     self.bad_image.eq(core.bad_image), self.faults.eq(core.faults),
+                     self.loaded.eq(controller.ready)]
         spilled = []
         for spills, name, address in (
                 (self._hardware.spills_residual, "residual", self._memory.residual_offset),
@@ -147,7 +150,7 @@ class StreamedCore(wiring.Component):
 class BoardCore(wiring.Component):
     """`StreamedCore` with the pins of its chip: what `boards.top` takes for an accelerator.
 
-    Ports: `i`, `o`, `loaded`, `bad_image`, and with SDRAM `writes`, as of `StreamedCore`.
+    Ports: `i`, `o`, `loaded`, `bad_image`, `faults`, and with SDRAM `writes`, as of `StreamedCore`.
     """
 
     def __init__(self, streamed: StreamedCore, memory: ExternalMemory) -> None:

@@ -31,7 +31,7 @@ from hw.model import (
     replace_directory,
     sha256,
 )
-from hw.options import add_spill_options, weight_count
+from hw.options import add_parity_option, add_spill_options, weight_count
 from hw.packaging import SCRIPTS, scripts
 from hw.report import (
     SynthesisError,
@@ -80,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
                         help="where the weights are: block_ram, or a chip of the board, flash or "
                              "sdram (default: block_ram if they fit, else the chip)")
     add_spill_options(parser)
+    add_parity_option(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="output (build/BOARD)")
     parser.add_argument("--bitstream", action="store_true",
                         help="place, route and write the bitstream")
@@ -136,7 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
     toolchain = None
     if arguments.bitstream:
         toolchain = choose_toolchain(board, arguments.toolchain, memory)
-    hardware = choose_hardware(model, arguments, board, memory)
+    hardware = replace(choose_hardware(model, arguments, board, memory), parity=arguments.parity)
     program = compile_model(model, hardware)
     if memory is not None:
         check_room(memory, program)

@@ -28,6 +28,7 @@ MIN_INTERVAL = 4
 MIN_ATTENTION_LANES = 8
 # A pooled position lies in windows of up to two rows, and each takes one cycle of the pool unit.
 POOL_ROWS = 2
+MAX_TIMEOUT_BITS = 32
 # Of a program besides those of its layers, at most: the input, bit planes, the end.
 EXTRA_INSTRUCTIONS = 3
 
@@ -65,6 +66,10 @@ class HardwareConfig:
     program_words: streamed: 32-bit words of the program memory
     residual_words may be 0 with streamed weights: the residual stream is in external memory, too.
     spills_maps:   streamed: spike maps that do not fit the spike memory go to external memory
+    timeout_bits:  streamed: a memory that owes something for 2**timeout_bits cycles is a fault
+                   (`hw.faults`); 0: it may take for ever
+    parity:        words of the weight banks and of the residual memory have a parity bit, which is
+                   checked when they are read
     """
 
     geometry: Geometry
@@ -99,6 +104,8 @@ class HardwareConfig:
     attention_engines: int = 1
     pairs: bool = False
     beside: bool = False
+    timeout_bits: int = 16
+    parity: bool = False
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -116,6 +123,9 @@ class HardwareConfig:
             raise ValueError(f"queue_depth must be at least 2, not {self.queue_depth!r}")
         if not 1 <= self.max_timesteps <= 16:
             raise ValueError(f"max_timesteps must be 1 to 16, not {self.max_timesteps!r}")
+        if self.timeout_bits > MAX_TIMEOUT_BITS:
+            raise ValueError(f"timeout_bits must be at most {MAX_TIMEOUT_BITS}, "
+                             f"not {self.timeout_bits!r}")
         if self.port_bits not in (0, *PORT_BITS):
             raise ValueError(f"port_bits must be 0 (weights on chip), 64 or 128, "
                              f"not {self.port_bits!r}")

@@ -26,6 +26,7 @@ WRITABLE = 1  # of the flags
 _FIELDS = struct.Struct("<4sBBHIHHI4x8s32s")
 _SHORT = 8
 ANY_MODEL = bytes(32)
+WATCHES = ("timeout_bits", "parity")   # fields of the hardware
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,9 @@ def model_digest(model: FixedPointModel) -> bytes:
 
 
 def hardware_digest(hardware: HardwareConfig) -> bytes:
-    """Of the configuration, so that an image made for other hardware is not loaded."""
-    text = json.dumps(hardware.to_dict(), sort_keys=True)
+    """Of the configuration, so that an image made for other hardware is not loaded; what only
+    watches shapes no image.
+    """
+    text = json.dumps({name: value for name, value in hardware.to_dict().items()
+                       if name not in WATCHES}, sort_keys=True)
     return hashlib.sha256(text.encode()).digest()[:_SHORT]

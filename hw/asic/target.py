@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, cache: Path) -> int:
 
     Raises ValueError for bad input, SynthesisError if yosys fails.
     """
-    for name in ("bitstream", "toolchain", "weights", "spill_residual", "spike_lines"):
+    for name in ("bitstream", "toolchain", "weights", "spill_residual", "spike_lines", "parity"):
         if getattr(arguments, name):
             raise ValueError(f"--{name.replace('_', '-')} is for boards: --target asic must be "
                              "without it")
