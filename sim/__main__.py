@@ -22,7 +22,8 @@ def build_parser() -> Parser:
     parser.add_argument("--image", type=Path, metavar="FILE",
                         help="a picture or .npy file instead of held-out images")
     parser.add_argument("--waves", type=Path, metavar="FILE",
-                        help="write a VCD waveform of the whole run (slow and large)")
+                        help="write a VCD waveform of the whole run (slow and large), and beside "
+                             "it a view for GTKWave: layers, timesteps, units, decoded values")
     return parser
 
 
@@ -43,8 +44,6 @@ def run(arguments: argparse.Namespace) -> Outcome:
     if done.saturations:
         print(f"the residual stream saturated {done.saturations} times: a wider residual loses "
               "less")
-    if arguments.waves is not None:
-        note(f"wrote {arguments.waves}")
     return Outcome(done.to_dict(), int(not done.comparison.equal))
 
 

@@ -47,7 +47,7 @@ def simulate(model: Quantized | Path | str, inputs: np.ndarray | None = None, *,
     model:   what `quantize` returned, or its directory
     inputs:  integer raw values [n, C, H, W], or [n, T, C, H, W] for events; None: the first
              `samples` held-out inputs of the directory, whose labels are known
-    waves:   VCD file to write
+    waves:   VCD file to write, with a view for GTKWave beside it
     gaps, stalls: seeds of random pauses of the streams and of external memory; None: no pauses
     latency: cycles from a read request to the memory's first beat
     options: of the hardware, as on the command line: lanes=64, banks=4, port_bits=128, ...

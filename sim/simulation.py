@@ -16,6 +16,7 @@ from sim.counts import Row, count
 from sim.load import Inputs
 from sim.run import Simulator
 from sim.trace import Inference
+from sim.waves import write_view
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def simulate(program: Program, inputs: Inputs, *, waves: Path | None = None,
              **surroundings: Any) -> Simulation:
     """Run every input through the generated Verilog, and compare all values.
 
-    waves:        VCD file to write
+    waves:        VCD file to write, with a view for GTKWave beside it (`sim.waves`)
     surroundings: `gaps`, `latency` and `stalls` of `sim.run.Simulator.start`
 
     Raises ValueError for unsuitable inputs, ToolError if the simulator cannot be built,
@@ -82,6 +83,10 @@ def simulate(program: Program, inputs: Inputs, *, waves: Path | None = None,
         simulator = Simulator.build(program, waves=waves is not None)
     note(f"simulator ready, built in {simulator.build_seconds:.1f} s or taken from the cache")
     inferences = simulator.run(inputs.values, waves=waves, progress=True, **surroundings)
+    if waves is not None:
+        with doing("waveform view"):
+            view = write_view(program, waves)
+        note(f"wrote {waves}, and for GTKWave {view}")
     comparison = Comparison()
     with doing("golden model and comparison"):
         golden = GoldenModel(program.model).run(inputs.values)
