@@ -47,6 +47,7 @@ from hw.report import (
 from hw.soc import ADDRESSES, CONTROL, peripheral
 from hw.soc import NAME as PERIPHERAL
 from hw.toolchains import Timing, Toolchain
+from hw.toolchains.nextpnr import FLOORPLAN
 
 CACHE = Path("build") / "cache"
 TOP = "top"
@@ -220,6 +221,7 @@ def build(model: Path | str | None, board: str, out: Path | str | None = None, *
             modules, multiplying = map_to(source, top, program, place, memory, tools)
         if tools is not None:
             timing = tools.build(folder, top, place.part, place.sync_mhz, CACHE)
+            draw_floorplan(folder, f"{loaded.network.name or 'network'} on {place.part}")
             print(timing.text())
             note("; ".join(f"{tool}: {seconds:.1f} s" for tool, seconds in timing.seconds.items()))
         write_reports(folder, program, place, directory, modules, timing, memory)
@@ -227,6 +229,15 @@ def build(model: Path | str | None, board: str, out: Path | str | None = None, *
     note(f"wrote {out}")
     return Built(out, board, hardware, modules, multiplying, timing,
                  tuple(next_steps(place, out, memory, tools, timing)))
+
+
+def draw_floorplan(folder: Path, title: str) -> None:
+    """A picture of where the units are, where place and route left their places."""
+    if (placed := folder / FLOORPLAN).is_file():
+        from hw.diagram import floorplan, save
+
+        save(floorplan(json.loads(placed.read_text())["modules"], title),
+             placed.with_suffix(".svg"))
 
 
 def map_to(source: Path, top: str, program: Program, board: Any, memory: Any,

@@ -25,7 +25,8 @@ COMMANDS = commands()
 # Wrong in another way than an option that does not exist: values, names, files.
 BAD = {"boards.host": ["--port", "/nowhere", "identify"], "hw.area": ["melt"],
        "hw.build": ["--board", "toaster"], "hw.core": ["/nowhere"],
-       "hw.explore": ["--board", "toaster"], "hw.fmax": ["--unit", "x", "/nowhere"],
+       "hw.diagram": ["--out", "picture.txt"], "hw.explore": ["--board", "toaster"],
+       "hw.fmax": ["--unit", "x", "/nowhere"],
        "hw.soc": ["/nowhere"], "hw.toolchains.cells": ["word"],
        "hw.toolchains.provision": ["--keyring"], "quantize": ["/nowhere", "--out", "out"],
        "quantize.activity": ["/nowhere"], "quantize.analyze": ["/nowhere"],
