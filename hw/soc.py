@@ -23,6 +23,7 @@ will not end them, hold it in reset while bit 4 tells not to wait.
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from hw.answer import Answer
 from hw.axi import ADDRESS_BITS
 from hw.axi_channels import connect_read, connect_write, read_members, write_members
 from hw.axi_gate import PortGate
+from hw.command import Outcome, Parser, doing, execute
 from hw.compiler import Program, compile_model
 from hw.generate import component_verilog
 from hw.identity import SIZE, Identity
@@ -280,8 +282,8 @@ def peripheral(program: Program, clock_hz: int = 0) -> PeripheralTop:
                          Identity.of(program, clock_hz, writable=program.hardware.streamed))
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m hw.soc",
         description="Write the Verilog of an accelerator with AXI4-Lite registers and AXI4-Stream "
                     "in and out, for a system on chip.")
@@ -293,22 +295,22 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 2 for bad input."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        model = FixedPointModel.load(arguments.model)
-        program = compile_model(model, hardware([model], arguments))
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    model = FixedPointModel.load(arguments.model)
+    program = compile_model(model, hardware([model], arguments))
+    with doing("generating Verilog"):
         text = component_verilog(peripheral(program), NAME)
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        partial = arguments.out.with_name(f".{arguments.out.name}.{os.getpid()}")
-        partial.write_text(text)
-        os.replace(partial, arguments.out)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    partial = arguments.out.with_name(f".{arguments.out.name}.{os.getpid()}")
+    partial.write_text(text)
+    os.replace(partial, arguments.out)
     print(f"wrote {arguments.out}")
-    return 0
+    return Outcome({"file": arguments.out, "hardware": program.hardware.to_dict()})
 
 
 if __name__ == "__main__":

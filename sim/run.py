@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from hw.command import CommandError, progress_bar
 from hw.memory_map import traffic
 from sim.activity import read_spans
 from sim.build import CACHE, build, write_whole
@@ -37,7 +37,7 @@ WATCHDOG_CYCLES = 1_000_000
 POLL_SECONDS = 0.02
 
 
-class SimulationError(RuntimeError):
+class SimulationError(CommandError):
     """The RTL stopped, or the simulator died; one sentence."""
 
 
@@ -123,9 +123,9 @@ class Simulator:
         dies.
         """
         with self.start(inputs, **options) as run:
-            layers = list(tqdm(run.layers(), total=run.count * len(self.program.traces),
-                               unit="layer", desc="simulate",
-                               disable=None if progress else True))
+            total = run.count * len(self.program.traces)
+            layers = list(progress_bar(run.layers(), total=total, unit="layer", desc="simulate",
+                              disable=None if progress else True))
             return run.finish(layers)
 
 

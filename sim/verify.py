@@ -22,8 +22,8 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from hw.command import Outcome, Parser, execute, note, progress_bar
 from hw.cycles import predict_inference
 from hw.model import FixedPointModel
 from hw.options import positive
@@ -32,7 +32,6 @@ from quantize.sources import source_maps
 from sim.build import CACHE, write_whole
 from sim.compare import compare
 from sim.draw import DIMENSIONS, Combination, draw
-from sim.load import fail
 from sim.run import DEFAULT_LATENCY, SimulationError, Simulator
 from sim.toolchain import ToolError
 
@@ -198,8 +197,8 @@ def summary(verdicts: Sequence[Verdict]) -> list[str]:
     return lines
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m sim.verify",
         description="Draw networks, hardware and surroundings, simulate each, and compare every "
                     "value with the golden model.")
@@ -214,12 +213,13 @@ def build_parser() -> argparse.ArgumentParser:
                         help="local processes (default: %(default)s)")
     parser.add_argument("--scheduler", metavar="ADDRESS",
                         help="of a Dask cluster that does the work instead")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all verdicts here")
+    parser.add_argument("--out", type=Path, metavar="FILE",
+                        help="write all verdicts here, as JSON")
     return parser
 
 
-def run(arguments: argparse.Namespace) -> list[Verdict]:
-    """The verdicts, each printed as it comes; raises ValueError for bad input."""
+def verdicts_of(arguments: argparse.Namespace) -> list[Verdict]:
+    """The verdicts, each told as it comes; raises ValueError for bad input."""
     numbers = arguments.only or range(arguments.count)
     if arguments.seed < 0 or min(numbers) < 0:
         raise ValueError("--seed and --only must not be negative, not "
@@ -227,29 +227,27 @@ def run(arguments: argparse.Namespace) -> list[Verdict]:
     with executor(arguments.workers, arguments.scheduler) as pool:
         waiting = [pool.submit(verify, arguments.seed, number, arguments.values)
                    for number in numbers]
-        bar = tqdm(as_completed(waiting), total=len(waiting), unit="combination", desc="verify",
-                   disable=None)
         verdicts = []
-        for future in bar:
+        for future in progress_bar(as_completed(waiting), total=len(waiting), unit="combination",
+                                   desc="verify"):
             verdicts.append(verdict := future.result())
-            bar.write(f"{verdict.number:4} {'ok' if verdict.passed else 'FAILED':6} "
-                      f"{verdict.values:>9,} values {verdict.seconds:4.0f} s  {verdict.name}",
-                      file=sys.stdout)
+            note(f"{verdict.number:4} {'ok' if verdict.passed else 'FAILED':6} "
+                 f"{verdict.values:>9,} values {verdict.seconds:4.0f} s  {verdict.name}")
     return sorted(verdicts, key=lambda verdict: verdict.number)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 1 if a combination did not pass; 2 for bad input."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        verdicts = run(arguments)
-        if arguments.json:
-            write_whole(arguments.json, json.dumps([asdict(each) for each in verdicts],
-                                                   indent=1) + "\n")
-    except (ValueError, OSError) as error:
-        return fail(error)
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    verdicts = verdicts_of(arguments)
+    if arguments.out:
+        write_whole(arguments.out, json.dumps([asdict(each) for each in verdicts],
+                                              indent=1) + "\n")
     print("\n".join(summary(verdicts)))
-    return int(not all(each.passed for each in verdicts))
+    return Outcome({"verdicts": verdicts}, int(not all(each.passed for each in verdicts)))
 
 
 if __name__ == "__main__":

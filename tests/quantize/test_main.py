@@ -12,8 +12,9 @@ import quantize
 from hw.model import SHIPPED_MODEL, FixedPointModel, Samples
 from hw.network import NetworkConfig
 from quantize import datasets
-from quantize.__main__ import main, stored
+from quantize.__main__ import main
 from quantize.activity import measure
+from quantize.pipeline import stored
 from quantize.random_model import random_model
 from quantize.spikingformer import Spikingformer
 
