@@ -48,7 +48,9 @@ def test_links_lead_somewhere(page):
 def test_broken_links_are_found(tmp_path):
     (tmp_path / "other.md").write_text("# One thing, or two\n")
     page = tmp_path / "page.md"
-    page.write_text("# Here\n[a](other.md) [b](other.md#one-thing-or-two)\n[c](#here) `[d](no.md)`\n")
+    page.write_text("# Here\n[a](other.md) [b](other.md#one-thing-or-two) [c](#here)\n")
+    assert not broken(page)
+    page.write_text("`[a](no.md)`\n\n    [b](no.md)\n\n```\n[c](no.md)\n```\n")
     assert not broken(page)
     page.write_text("[a](no.md) [b](other.md#two) [c](#there) [d](.)\n")
     assert broken(page) == ["no.md", "other.md#two", "#there", "."]
