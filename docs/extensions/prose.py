@@ -106,14 +106,13 @@ def _bullets(lines: Sequence[str]) -> list[str]:
 
 
 def _paragraph(lines: Sequence[str]) -> list[str]:
-    """Text; indented lines right below it are a quotation of their own."""
-    text = [line for line in lines if not _indented(line)]
-    if len(text) == len(lines):
-        joined = " ".join(lines)
-        return [inline(joined.removesuffix("::") + ":" * joined.endswith("::"))]
-    below = next(index for index, line in enumerate(lines) if _indented(line))
-    after = next((index for index in range(below, len(lines)) if not _indented(lines[index])),
-                 len(lines))
-    head = [inline(" ".join(lines[:below])), "",
-            f"    {inline(' '.join(line.strip() for line in lines[below:after]))}"]
-    return head if after == len(lines) else [*head, "", *_paragraph(lines[after:])]
+    """Text; indented lines right below it go on with it, or are quoted where it ends in a colon."""
+    below = next((at for at, line in enumerate(lines) if _indented(line)), len(lines))
+    after = next((at for at in range(below, len(lines)) if not _indented(lines[at])), len(lines))
+    head, rest = " ".join(lines[:below]), " ".join(line.strip() for line in lines[below:after])
+    if head.endswith(":") and rest:
+        text = [inline(head), "", f"    {inline(rest)}"]
+    else:
+        head = head.removesuffix("::") + ":" * head.endswith("::")
+        text = [inline(f"{head} {rest}".rstrip())]
+    return text if after == len(lines) else [*text, "", *_paragraph(lines[after:])]

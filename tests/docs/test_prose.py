@@ -46,5 +46,5 @@ def test_bullets():
 
 
 def test_indented_text_below_a_line():
-    assert rst("Source:\n  base, rows (`CONV`).\nWeights: more.") == (
-        "Source:\n\n    base, rows (``CONV``).\n\nWeights: more.")
+    assert rst("Source:\n  base, rows (`CONV`).\nWeights: more,\n  and more.\nGroups: last.") == (
+        "Source:\n\n    base, rows (``CONV``).\n\nWeights: more, and more.\n\nGroups: last.")
