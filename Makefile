@@ -11,6 +11,7 @@
 #                    from Debian's or Ubuntu's package into ~/.cache/spikeloom (no root)
 #   make formal      proofs of the units, each also shown to fail for broken copies of them
 #   make lint        ruff
+#   make docs        the site, from docs/, README and the docstrings, into build/docs
 #   make fashion-mnist   Fashion-MNIST for quantize.train, from Debian's or Ubuntu's package of it
 #                        (apt-get, no root) into build/data; where there is no apt, set the
 #                        environment variable FASHION_MNIST to a folder with its four .gz files
@@ -44,8 +45,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 python := $(VENV)/bin/python
 stamp  := $(VENV)/.spikeloom
+sphinx := $(VENV)/.spikeloom-docs
 
-.PHONY: setup demo demo-board test test-slow test-icarus verify fuzz formal lint fashion-mnist \
+.PHONY: setup demo demo-board test test-slow test-icarus verify fuzz formal lint docs fashion-mnist \
         tools-xilinx tools-ice40 tools-asic tools-icarus clean distclean
 .DELETE_ON_ERROR:
 
@@ -100,6 +102,14 @@ formal: $(stamp)
 
 lint: $(stamp)
 	$(python) -m ruff check .
+
+$(sphinx): $(stamp)
+	$(python) -m pip install --quiet $(PIP_ARGS) -e '.[docs]'
+	touch $@
+
+docs: $(sphinx)
+	$(python) -m sphinx --quiet --fail-on-warning --keep-going -d build/docs-pages docs build/docs
+	@echo 'wrote build/docs/index.html'
 
 # Unpacked beside its place and renamed, so that the folder appears complete or not at all.
 fashion-mnist:

@@ -10,6 +10,7 @@ from hw.config import HardwareConfig
 from hw.isa import TALLY_BITS, Instruction, last_of
 from hw.logits import Logit
 
+#: A word of the answer; `last` with the last one of an inference.
 OUTPUT = data.StructLayout({"data": signed(64), "last": 1})
 
 

@@ -37,7 +37,7 @@ class SynthesisError(CommandError):
 
 
 def cell_usage(kind: str, count: int = 1) -> Usage:
-    """What `count` cells of 7 series use: `hw.families.XC7.usage`."""
+    """What `count` cells of 7 series use: `hw.families.Family.usage`."""
     return XC7.usage(kind, count)
 
 

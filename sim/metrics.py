@@ -170,6 +170,7 @@ def _deviation(result: Result) -> float:
 
 
 SHARE = "{:.2%}"
+#: Every figure of the benchmark, in the order of its page.
 METRICS: tuple[Metric, ...] = (
     Metric("weights", "weights", lambda r: r.row.weights),
     Metric("weight_bits", "bits of a weight", lambda r: r.row.weight_bits),
