@@ -39,6 +39,8 @@ class Design:
     random:      registers and memories without initial contents can begin with noise: run it with
                  +verilator+rand+reset+2
     main:        C++ with a function main of its own, instead of Verilator's own; not with cocotb
+    coverage:    counts which lines run and which bits change, and writes that at its end; not with
+                 cocotb
     pins:        ports that are `inout` tell it what they drive, and whether
     """
 
@@ -51,6 +53,7 @@ class Design:
     random: bool = False
     main: str = ""
     pins: bool = False
+    coverage: bool = False
 
     def arguments(self) -> list[str]:
         """Verilator's arguments, apart from files."""
@@ -62,6 +65,8 @@ class Design:
             arguments += ["--pins-inout-enables"]
         if self.waves:
             arguments += ["--trace-vcd"]
+        if self.coverage:
+            arguments += ["--coverage-line", "--coverage-toggle"]
         if self.random:   # the last one counts
             arguments += ["--x-assign", "unique", "--x-initial", "unique"]
         return arguments
@@ -77,7 +82,7 @@ class Design:
     def library_key(self, toolchain: Toolchain) -> str:
         """Hash of what shapes Verilator's run-time library, the same for most designs."""
         return content_hash([*FLAGS, str(self.cocotb), str(self.waves), *toolchain.versions,
-                      *MAKE_VARIABLES])
+                      *MAKE_VARIABLES, *["coverage"] * self.coverage])
 
 
 def content_hash(parts: Sequence[str]) -> str:
