@@ -10,6 +10,8 @@
 #   make test-icarus the testbenches on Icarus Verilog as well, which `make tools-icarus` unpacks
 #                    from Debian's or Ubuntu's package into ~/.cache/spikeloom (no root)
 #   make formal      proofs of the units, each also shown to fail for broken copies of them
+#   make coverage    what tests and simulations reach: Python, Verilog, combinations (an hour);
+#                    a part: make coverage ARGS=--verilog, --functional or --python
 #   make lint        ruff
 #   make fashion-mnist   Fashion-MNIST for quantize.train, from Debian's or Ubuntu's package of it
 #                        (apt-get, no root) into build/data; where there is no apt, set the
@@ -45,7 +47,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 python := $(VENV)/bin/python
 stamp  := $(VENV)/.spikeloom
 
-.PHONY: setup demo demo-board test test-slow test-icarus verify fuzz formal lint fashion-mnist \
+.PHONY: setup demo demo-board test test-slow test-icarus verify fuzz formal coverage lint fashion-mnist \
         tools-xilinx tools-ice40 tools-asic tools-icarus clean distclean
 .DELETE_ON_ERROR:
 
@@ -97,6 +99,9 @@ verify: $(stamp)
 
 formal: $(stamp)
 	@$(python) -m sim.formal --broken $(ARGS)
+
+coverage: $(stamp)
+	@OMP_NUM_THREADS=1 $(python) -m sim.coverage --workers $(WORKERS) $(ARGS)
 
 lint: $(stamp)
 	$(python) -m ruff check .
