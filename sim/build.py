@@ -39,6 +39,8 @@ class Design:
     random:      registers and memories without initial contents can begin with noise: run it with
                  +verilator+rand+reset+2
     main:        C++ with a function main of its own, instead of Verilator's own; not with cocotb
+    coverage:    counts which lines run and which bits change, and writes that at its end; not with
+                 cocotb
     pins:        ports that are `inout` tell it what they drive, and whether
     vpi:         with `main`: what is public can be found by name at run time
     short:       for short runs: compiled without optimisation, which takes longer than they do
@@ -55,6 +57,7 @@ class Design:
     pins: bool = False
     vpi: bool = False
     short: bool = False
+    coverage: bool = False
 
     def arguments(self) -> list[str]:
         """Verilator's arguments, apart from files."""
@@ -68,6 +71,8 @@ class Design:
             arguments += ["--pins-inout-enables"]
         if self.waves:
             arguments += ["--trace-vcd"]
+        if self.coverage:
+            arguments += ["--coverage-line", "--coverage-toggle"]
         if self.random:   # the last one counts
             arguments += ["--x-assign", "unique", "--x-initial", "unique"]
         return arguments
@@ -84,7 +89,7 @@ class Design:
     def library_key(self, toolchain: Toolchain) -> str:
         """Hash of what shapes Verilator's run-time library, the same for most designs."""
         return content_hash([*FLAGS, str(self.cocotb or self.vpi), str(self.waves),
-                             *toolchain.versions, *MAKE_VARIABLES])
+                             *toolchain.versions, *MAKE_VARIABLES, *["coverage"] * self.coverage])
 
 
 def content_hash(parts: Sequence[str]) -> str:

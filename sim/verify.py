@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from quantize.golden import GoldenModel
 from quantize.sources import source_maps
 from sim.build import CACHE, write_whole
 from sim.compare import compare
+from sim.coverage.functional import layer_facts
 from sim.draw import DIMENSIONS, Combination, draw
 from sim.run import DEFAULT_LATENCY, SimulationError, Simulator
 from sim.toolchain import ToolError
@@ -49,6 +51,7 @@ class Verdict:
     wrong:       of these
     layers, exact: of the inference without pauses; those whose cycles were predicted
     shown:       the first differences, or why there was no result
+    facts:       of its layers, for `sim.coverage.functional`
     """
 
     seed: int
@@ -63,6 +66,7 @@ class Verdict:
     cycles: int = 0
     seconds: float = 0.0
     shown: list[str] = field(default_factory=list)
+    facts: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -111,21 +115,26 @@ def verify(seed: int, number: int, values: int = VALUES, cache: Path = CACHE,
     chosen = {name: str(getattr(value, "value", value)) for name, value in drawn.chosen.items()}
     verdict = partial(Verdict, seed, number, str(drawn), chosen)
     try:
-        found = _simulate(drawn, values, cache, change)
+        found = check(drawn, _build(drawn, cache, change), values)
     except (SimulationError, ToolError, ValueError) as error:
         return verdict(shown=[str(error)], seconds=time.perf_counter() - start)
     return verdict(**found, seconds=time.perf_counter() - start)
 
 
-def _simulate(drawn: Combination, values: int, cache: Path,
-              change: Callable[[str], str] | None) -> dict[str, object]:
+def check(drawn: Combination, simulator: Simulator, values: int,
+          reached: Path | None = None) -> dict[str, Any]:
+    """Simulate a combination and compare: what `Verdict` has beyond its names.
+
+    reached: folder for the coverage data of a simulator that counts: `paused.dat`, `plain.dat`
+    """
     program, model = drawn.program, drawn.program.model
     count = min(MOST_INFERENCES, max(2, -(-values // inference_values(model))))
     inputs = hostile_inputs(model, count, drawn.stalls)
     golden = GoldenModel(model)
-    simulator = _build(drawn, cache, change)
-    paused = simulator.run(inputs, latency=drawn.latency, stalls=drawn.stalls, gaps=drawn.gaps)
-    plain, = simulator.run(inputs[:1])
+    files = {name: reached and reached / f"{name}.dat" for name in ("paused", "plain")}
+    paused = simulator.run(inputs, latency=drawn.latency, stalls=drawn.stalls, gaps=drawn.gaps,
+                           coverage=files["paused"])
+    plain, = simulator.run(inputs[:1], coverage=files["plain"])
     predicted = predict_inference(program, source_maps(golden, inputs[0]), DEFAULT_LATENCY)
     shown, compared, wrong = [], 0, 0
     results = golden.run(inputs)
@@ -142,7 +151,8 @@ def _simulate(drawn: Combination, values: int, cache: Path,
               for name, cycles, guess in pairs if cycles != guess]
     return {"inferences": count + 1, "values": compared, "wrong": wrong, "layers": len(pairs),
             "exact": sum(cycles == guess for _, cycles, guess in pairs),
-            "cycles": sum(cycles for _, cycles, _ in pairs), "shown": shown[:20]}
+            "cycles": sum(cycles for _, cycles, _ in pairs), "shown": shown[:20],
+            "facts": layer_facts(program, [*paused, plain], str(drawn.chosen["memory"]))}
 
 
 def _build(drawn: Combination, cache: Path, change: Callable[[str], str] | None) -> Simulator:
