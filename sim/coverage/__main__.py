@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hw.command import Outcome, Parser, execute
 from hw.options import positive
 from sim import verify
 from sim.build import write_whole
@@ -18,9 +19,6 @@ from sim.coverage.functional import DIMENSIONS, Hits, measure
 from sim.coverage.page import as_json, functional_lines, python_lines, verilog_lines
 from sim.coverage.python import read_shares, run_tests
 from sim.coverage.verilog import simulate
-from sim.load import fail
-from sim.run import SimulationError
-from sim.toolchain import ToolError
 
 OUT = Path("build/coverage")
 # Each takes a compiler with counting code a minute; few reach nearly all statements.
@@ -28,8 +26,8 @@ COMBINATIONS = 8
 VALUES = 20_000
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m sim.coverage",
         description="Measure lines and branches of the Python, statements and bits of the "
                     "generated Verilog, and crosses of circumstances.")
@@ -48,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=positive, default=2, metavar="N",
                         help="local processes for --functional (default: %(default)s)")
     parser.add_argument("--verdicts", type=Path, metavar="FILE",
-                        help="for --functional what `python -m sim.verify --json FILE` wrote, "
+                        help="for --functional what `python -m sim.verify --out FILE` wrote, "
                              "instead of simulating")
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR",
                         help="of report.txt, report.json and html (default: %(default)s)")
@@ -59,35 +57,32 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 if a test or a comparison failed; 2 for bad input or a missing tool."""
-    arguments = build_parser().parse_args(argv)
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
     everything = not (arguments.python or arguments.verilog or arguments.functional)
     shares = simulated = hits = None
     passed, text = True, []
-    try:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        if arguments.verilog or everything:
-            simulated = simulate(arguments.seed, _numbers(arguments, COMBINATIONS),
-                                 arguments.values)
-            text += [*verilog_lines(simulated), ""]
-        if arguments.functional or everything:
-            hits, fine = _functional(arguments)
-            passed &= fine
-            text += [*functional_lines(hits), ""]
-        if arguments.python or everything:
-            passed &= run_tests(arguments.pytest, arguments.out)
-            shares = read_shares(arguments.out / "python.json")
-            text += [*python_lines(shares), ""]
-        write_whole(arguments.out / "report.txt", "\n".join(text))
-        write_whole(arguments.out / "report.json",
-                    json.dumps(as_json(shares, simulated, hits), indent=1) + "\n")
-    except SimulationError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except (ValueError, OSError, ToolError) as error:
-        return fail(error)
+    numbers = _numbers(arguments, COMBINATIONS)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.verilog or everything:
+        simulated = simulate(arguments.seed, numbers, arguments.values)
+        text += [*verilog_lines(simulated), ""]
+    if arguments.functional or everything:
+        hits, fine = _functional(arguments)
+        passed &= fine
+        text += [*functional_lines(hits), ""]
+    if arguments.python or everything:
+        passed &= run_tests(arguments.pytest, arguments.out)
+        shares = read_shares(arguments.out / "python.json")
+        text += [*python_lines(shares), ""]
+    found = as_json(shares, simulated, hits)
+    write_whole(arguments.out / "report.txt", "\n".join(text))
+    write_whole(arguments.out / "report.json", json.dumps(found, indent=1) + "\n")
     print("\n".join(text))
     print(f"wrote {arguments.out}")
-    return int(not passed)
+    return Outcome(found, int(not passed))
 
 
 def _numbers(arguments: argparse.Namespace, default: int) -> list[int]:
@@ -104,18 +99,18 @@ def _functional(arguments: argparse.Namespace) -> tuple[list[Hits], bool]:
         options = ["--seed", str(arguments.seed), "--values", str(arguments.values),
                    "--workers", str(arguments.workers),
                    "--only", *map(str, _numbers(arguments, verify.COUNT))]
-        verdicts = verify.run(verify.build_parser().parse_args(options))
+        verdicts = verify.verdicts_of(verify.build_parser().parse_args(options))
         return (measure(fact for each in verdicts if each.passed for fact in each.facts),
                 all(each.passed for each in verdicts))
     return measure(read_facts(arguments.verdicts)), True
 
 
 def read_facts(path: Path) -> list[Mapping[str, str]]:
-    """Facts of the combinations that passed in a file of `python -m sim.verify --json`.
+    """Facts of the combinations that passed in a file of `python -m sim.verify --out`.
 
     Raises ValueError, one sentence, for any other file.
     """
-    rule = f"verdicts must be what `python -m sim.verify --json` wrote, which {str(path)!r} is not"
+    rule = f"verdicts must be what `python -m sim.verify --out` wrote, which {str(path)!r} is not"
     try:
         content: Any = json.loads(path.read_text())
         facts = [fact for each in content if not (each["wrong"] or each["shown"])

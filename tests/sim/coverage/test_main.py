@@ -45,7 +45,7 @@ def test_other_files(text, tmp_path, capsys):
     file = tmp_path / "v.json"
     file.write_text(text)
     assert main(["--functional", "--verdicts", str(file), "--out", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == ("error: verdicts must be what `python -m sim.verify --json` "
+    assert capsys.readouterr().err == ("error: verdicts must be what `python -m sim.verify --out` "
                                        f"wrote, which {str(file)!r} is not\n")
 
 
