@@ -119,8 +119,8 @@ std::vector<Variable> variables(VerilatedContext& context) {
         if (!scope->varsp()) continue;
         for (auto& [variable, var] : *scope->varsp()) {
             size_t words = 1;
-            for (int n = 1; n <= var.udims(); ++n) words *= var.range(n)->elements();
-            const size_t bits = var.packed().elements();
+            for (const auto& range : var.unpackedRanges()) words *= range.elements();
+            const size_t bits = var.entBits();
             found.push_back({std::string(name) + "." + variable, &var, bits, words,
                 var.entSize()});
         }
