@@ -34,6 +34,7 @@ _KINDS = (
     ("parameters", (".current.params",)), ("program", (".sequencer.program",)),
     ("spike memory", (".memory.half",)),
 )
+ROMS = ("weights", "parameters", "program")   # with weights on chip
 OTHER_MEMORY, REGISTERS = "other memories", "registers"
 KINDS = (*(name for name, _ in _KINDS), OTHER_MEMORY, REGISTERS)
 
@@ -126,7 +127,7 @@ def campaign(program: Program, sample: object, logits: Sequence[int], flips: int
             trials.append(Trial(
                 kind_of(variable), variable.name, word, bit, cycle, effect,
                 effect is Effect.SILENT and max(range(len(got)), key=lambda n: got[n]) != largest))
-            if kind_of(variable) in ("weights", "parameters", "program"):
+            if kind_of(variable) in ROMS and not program.hardware.streamed:
                 bench.flip(variable, word, bit)   # nobody writes them: only programming mends them
         bench.reset()
         if effect_of(bench.infer(PATIENCE * good.cycles), logits) is not Effect.MASKED:
