@@ -211,6 +211,20 @@ class RemoteBoard:
             start += len(part)
             progress(len(part))
 
+    def verify(self) -> None:
+        """Wait until the board has read and checked the image in its memory.
+
+        Raises FaultError if it is damaged or none, LinkError if there is no verdict in time.
+        """
+        deadline = time.monotonic() + self._timeout
+        while not (flags := self.status().flags) & (Flag.LOADED | Flag.BAD_IMAGE):
+            if time.monotonic() > deadline:
+                raise LinkError("the board does not tell in time whether its weights are whole; a "
+                                "longer --timeout may help")
+            time.sleep(POLL_SECONDS[1])
+        if Flag.BAD_IMAGE in flags:
+            raise FaultError(flags)
+
     def _read(self, first: int, count: int) -> bytes:
         """Words of the answer, in shorter frames if long ones do not come through."""
         if count > FRAME_WORDS:

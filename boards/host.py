@@ -16,6 +16,7 @@ from hw.command import Outcome, Parser, execute, progress_bar
 from hw.identity import ANY_MODEL, Identity
 from hw.model import SHIPPED_MODEL, FixedPointModel, Samples
 from hw.network import NetworkConfig
+from hw.tiles import check_image
 
 MAX_TIMEOUT = 3600
 IMAGE_SUFFIXES = (".npy", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm",
@@ -122,11 +123,17 @@ def infer(board: RemoteBoard, model: FixedPointModel, inputs: Inputs,
 
 
 def load(board: RemoteBoard, address: int, data: bytes) -> None:
-    """Write an image into the board's memory, under a progress bar."""
-    data += bytes(-len(data) % 8)
+    """Write an image into the board's memory, under a progress bar, and let the board check it.
+
+    Raises ValueError, before anything is written, unless it is a whole image for that board.
+    """
+    check_image(data, board.identity.hardware)
     with progress_bar(total=len(data), unit="B", unit_scale=True, leave=False) as bar:
         board.write(address, data, bar.update)
     print(f"wrote {len(data):,} bytes at {address:#x}")
+    if address == 0:   # elsewhere nobody looks at it
+        board.verify()
+        print("the board has read it back: its CRC is right")
 
 
 def describe(identity: Identity) -> str:
@@ -179,6 +186,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
                   else load_samples(arguments.model, arguments.count))
     elif arguments.command == "load":
         data = arguments.image.read_bytes()
+        check_image(data)
     with SerialPort(arguments.port, arguments.baud) as port:
         board = RemoteBoard(port, model, arguments.timeout, reply_seconds(arguments.baud),
                             reset=arguments.command != "status")

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from boards.arbiter import ReadArbiter, WordWriter, WriteMerge
 from boards.base import Board, ExternalMemory
 from boards.flash import Flash
+from boards.image_check import ImageCheck
 from boards.pads import Ecp5SdramPads, FlashPads
 from boards.sdram import WRITE, Sdram
 from hw.accelerator import Accelerator
@@ -73,10 +74,12 @@ class StreamedCore(wiring.Component):
     controller: `boards.flash.Flash` or `boards.sdram.Sdram`
     memory:     where in the chip everything is
 
-    Ports: `i`, `o` of the accelerator, `pins` of the controller, `loaded` (the weights can be
-    read), `bad_image` (they are none), `faults` of the accelerator; with SDRAM `writes`: addresses
-    count from the image's begin, and after all of it was written, the accelerator starts.  Reset it
-    after writing another one.
+    Before the accelerator starts, the image is read once for its CRC (`boards.image_check`).
+
+    Ports: `i`, `o` of the accelerator, `pins` of the controller, `loaded` (the weights are there
+    and whole), `bad_image` (they are damaged, or none), `faults` of the accelerator; with SDRAM
+    `writes`: addresses count from the image's begin, and after all of it was written, it is checked
+    and the accelerator starts.  Reset it after writing another one.
     Raises ValueError if the accelerator would write to a flash.
     """
 
@@ -98,12 +101,14 @@ class StreamedCore(wiring.Component):
         m = Module()
         m.submodules.core = core = self._core
         m.submodules.controller = controller = self._controller
+        m.submodules.check = self._check = check = ImageCheck(self._hardware.port_bits)
         wiring.connect(m, wiring.flipped(self.i), core.i)
         wiring.connect(m, core.o, wiring.flipped(self.o))
         wiring.connect(m, controller.pins, wiring.flipped(self.pins))
         m.d.comb += [core.weights_address.eq(self._memory.offset), core.enable.eq(self.loaded),
-                     self.bad_image.eq(core.bad_image), self.faults.eq(core.faults),
-                     self.loaded.eq(controller.ready)]
+                     self.bad_image.eq(core.bad_image | check.bad),
+                     self.faults.eq(core.faults), self.loaded.eq(check.good),
+                     check.address.eq(self._memory.offset), check.present.eq(controller.ready)]
         spilled = []
         for spills, name, address in (
                 (self._hardware.spills_residual, "residual", self._memory.residual_offset),
@@ -117,14 +122,20 @@ class StreamedCore(wiring.Component):
         return m
 
     def _connect_reads(self, m, masters):
-        if len(masters) == 1:
-            wiring.connect(m, masters[0], self._controller.axi)
-            return
-        arbiter = ReadArbiter(self._hardware.port_bits, len(masters))
-        m.submodules.arbiter = arbiter
-        for master, port in zip(masters, arbiter.masters):
-            wiring.connect(m, master, port)
-        wiring.connect(m, arbiter.memory, self._controller.axi)
+        last = masters[0]
+        if len(masters) > 1:
+            arbiter = ReadArbiter(self._hardware.port_bits, len(masters))
+            m.submodules.arbiter = arbiter
+            for master, port in zip(masters, arbiter.masters):
+                wiring.connect(m, master, port)
+            last = arbiter.memory
+        # No master asks for anything before the check is over, so it needs no arbiter.
+        memory = self._controller.axi
+        m.d.comb += [port.r.payload.eq(memory.r.payload) for port in (last, self._check.port)]
+        with m.If(self._check.busy):
+            _connect_read(m, self._check.port, memory)
+        with m.Else():
+            _connect_read(m, last, memory)
 
     def _connect_writes(self, m, masters):
         """Of the host, whose image is watched, and of the accelerator."""
@@ -137,7 +148,7 @@ class StreamedCore(wiring.Component):
             through.payload.address.eq(writes.payload.address + self._memory.offset),
             watch.en.eq(writes.valid & writes.ready),
             watch.address.eq(writes.payload.address), watch.data.eq(writes.payload.data),
-            self.loaded.eq(watch.loaded),
+            self._check.clear.eq(~watch.loaded),
         ]
         for number, master in enumerate(masters):
             writer = WordWriter(self._hardware.port_bits)
@@ -145,6 +156,13 @@ class StreamedCore(wiring.Component):
             wiring.connect(m, master, writer.axi)
             wiring.connect(m, writer.o, merge.i[1 + number])
         wiring.connect(m, merge.o, self._controller.writes)
+
+
+def _connect_read(m, master, memory):
+    """All but the data, which go to every master."""
+    m.d.comb += [memory.ar.payload.eq(master.ar.payload), memory.ar.valid.eq(master.ar.valid),
+                 master.ar.ready.eq(memory.ar.ready), master.r.valid.eq(memory.r.valid),
+                 memory.r.ready.eq(master.r.ready)]
 
 
 class BoardCore(wiring.Component):

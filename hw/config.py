@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The hardware as data: one frozen object sizes every unit, memory and bus of the accelerator."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -29,6 +31,7 @@ MIN_ATTENTION_LANES = 8
 # A pooled position lies in windows of up to two rows, and each takes one cycle of the pool unit.
 POOL_ROWS = 2
 MAX_TIMEOUT_BITS = 32
+_WATCHES = ("timeout_bits", "parity")
 # Of a program besides those of its layers, at most: the input, bit planes, the end.
 EXTRA_INSTRUCTIONS = 3
 
@@ -233,6 +236,14 @@ class HardwareConfig:
     def logit_width(self) -> int:
         """y of the classifier, which is wider than that of the other layers."""
         return max(self.plane_width + self.fraction, 2 * self.param_width) + 1
+
+    def digest(self) -> bytes:
+        """8 bytes of a SHA-256, so that an image made for other hardware is not loaded; what only
+        watches shapes no image.
+        """
+        text = json.dumps({name: value for name, value in self.to_dict().items()
+                           if name not in _WATCHES}, sort_keys=True)
+        return hashlib.sha256(text.encode()).digest()[:8]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"spike_lines": list(self.spike_lines)}

@@ -9,7 +9,8 @@
 //   arm mute N              N cycles after the next inference's first sample no memory answers any more
 //   arm flip N VAR WORD BIT likewise a bit of the state flips
 //   flip VAR WORD BIT       at once
-//   infer LIMIT             an inference: END STATUS CYCLES WORD..., where END is 0 (the last word has
+//   infer LIMIT             an inference: END STATUS CYCLES WORD..., CYCLES from its first sample on,
+//                           where END is 0 (the last word has
 //                           come), 1 (it did not within LIMIT cycles, but the status tells of a
 //                           fault) or 2 (it did not); it takes with it what was armed
 //   begin N                 only the first N cycles of one: 0 STATUS N
@@ -119,8 +120,8 @@ std::vector<Variable> variables(VerilatedContext& context) {
         if (!scope->varsp()) continue;
         for (auto& [variable, var] : *scope->varsp()) {
             size_t words = 1;
-            for (int n = 1; n <= var.udims(); ++n) words *= var.range(n)->elements();
-            const size_t bits = var.packed().elements();
+            for (const auto& range : var.unpackedRanges()) words *= range.elements();
+            const size_t bits = var.entBits();
             found.push_back({std::string(name) + "." + variable, &var, bits, words,
                 var.entSize()});
         }
@@ -224,7 +225,7 @@ struct Bench {
         const uint64_t first = cycle;
         // A fault does not end it: no answer may follow.
         while (!ended && cycle - first < limit) step();
-        const uint64_t cycles = cycle - first;
+        const uint64_t cycles = cycle - (begun ? begun : first);
         sent = ~size_t{0}, begun = 0, muteAt = -1;
         flips.clear();
         for (Ram& ram : rams) ram.readError = ram.writeError = -1;

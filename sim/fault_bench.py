@@ -42,7 +42,9 @@ class End(IntEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """`status` of the register, `words` that left by m_axis: logits, then counters by layer."""
+    """`status` of the register, cycles from the first sample on, `words` that left by m_axis:
+    logits, then counters by layer.
+    """
 
     end: End
     status: int

@@ -25,7 +25,7 @@ LIMIT = 3000   # an inference takes less than half of it
 @pytest.fixture(scope="module")
 def program():
     hardware = HardwareConfig.for_model(MODEL, lanes=8, banks=2, port_bits=64, spill_residual=True)
-    return compile_model(MODEL, replace(hardware, timeout_bits=TIMEOUT_BITS))
+    return compile_model(MODEL, replace(hardware, timeout_bits=TIMEOUT_BITS, parity=True))
 
 
 @pytest.fixture(scope="module")
