@@ -8,7 +8,12 @@ from pathlib import Path
 from hw.command import Outcome, Parser, execute, note
 from hw.model import WEIGHT_BITS
 from quantize.options import add_checkpoint_options, load_from_options
-from quantize.pipeline import quantize, read_calibration
+from quantize.pipeline import (
+    CALIBRATION_IMAGES,
+    quantize,
+    read_calibration,
+    read_held_out,
+)
 
 
 def build_parser() -> Parser:
@@ -28,6 +33,10 @@ def build_parser() -> Parser:
     parser.add_argument("--calibration", type=Path, metavar="FILE.npy",
                         help="inputs [n, C, H, W] or [n, T, C, H, W] as the checkpoint was trained "
                              "on, before normalization; default: from its data set")
+    parser.add_argument("--data", type=Path, metavar="FILE.npz",
+                        help="held-out inputs (pixels in [0, 1], or event counts) and labels, "
+                             "instead of its data set; without --calibration the first "
+                             f"{CALIBRATION_IMAGES} calibrate, too")
     parser.add_argument("--samples", type=int, metavar="N",
                         help="held-out images to measure the accuracy with (all)")
     parser.add_argument("--stored", type=int, metavar="N",
@@ -48,10 +57,12 @@ def run(arguments: argparse.Namespace) -> Outcome:
     if checkpoint.ignored:
         note(f"ignored {len(checkpoint.ignored)} unused tensors: {', '.join(checkpoint.ignored)}")
     calibration = arguments.calibration and read_calibration(arguments.calibration)
+    held_out = arguments.data and read_held_out(arguments.data, checkpoint)
     made = quantize(checkpoint, arguments.out, bits=arguments.bits,
                     residual_width=arguments.residual_width,
                     residual_fraction=arguments.residual_fraction, calibration=calibration,
-                    samples=arguments.samples, stored_samples=arguments.stored)
+                    held_out=held_out, samples=arguments.samples,
+                    stored_samples=arguments.stored)
     print("\n".join(made.lines()))
     note(f"wrote {made.directory}")
     return Outcome(made.to_dict())

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a checkpoint to a model directory: calibrate, quantize, measure, write."""
 
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def calibrate(checkpoint: Checkpoint, images: np.ndarray) -> float:
     axis = 0 if checkpoint.config.static_input else 1
     with torch.no_grad():
         for part in progress_bar(torch.from_numpy(images).split(BATCH, axis), desc="calibration",
-                             unit="batch", leave=False):
+                                 unit="batch", leave=False):
             record: dict[str, Any] = {}
             model(part, record)
             largest = max(largest, *(float(entry.residual.abs().max())
@@ -57,20 +58,22 @@ def evaluate(checkpoint: Checkpoint, model: FixedPointModel, images: np.ndarray,
              samples: Samples) -> Accuracy:
     """Run both models; `images` are what the float model reads, `samples` the same as integers."""
     network, golden = checkpoint.model(), GoldenModel(model)
-    batch = min(BATCH, golden.batch)
+    batch, count = min(BATCH, golden.batch), len(samples.labels)
+    static = checkpoint.config.static_input   # of events, the timestep leads
     floats, integers, saturations = [], [], 0
-    with progress_bar(total=len(images), desc="float and integer model", unit="image",
+    with progress_bar(total=count, desc="float and integer model", unit="image",
                   leave=False) as bar:
-        for first in range(0, len(images), batch):
+        for first in range(0, count, batch):
             part = slice(first, first + batch)
-            floats.append(predict(network, torch.from_numpy(images[part])).argmax(1).numpy())
+            read = torch.from_numpy(images[part] if static else images[:, part])
+            floats.append(predict(network, read).argmax(1).numpy())
             for step in golden.steps(samples.inputs[part]):
                 if step.saturations is not None:
                     saturations += int(step.saturations.sum())
             integers.append(step.logits.argmax(1).numpy())
             bar.update(len(integers[-1]))
     floats, integers = np.concatenate(floats), np.concatenate(integers)
-    return Accuracy(len(images), int((floats == samples.labels).sum()),
+    return Accuracy(count, int((floats == samples.labels).sum()),
                     int((integers == samples.labels).sum()), int((floats == integers).sum()),
                     saturations)
 
@@ -103,6 +106,20 @@ def layer_table(model: FixedPointModel) -> list[str]:
                      f"{grid:>19} {signed_width(bound.sum):>4} {signed_width(bound.current):>7} "
                      f"{state:>5}")
     return lines
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Inputs that the network was not trained on, and their labels.
+
+    images: [n, C, H, W] or [n, T, C, H, W] before normalization: pixels in [0, 1], event counts
+    labels: int64 [n]
+    name:   of the data, for the reader
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    name: str
 
 
 @dataclass(frozen=True)
@@ -144,14 +161,16 @@ class Quantized:
 
 def quantize(checkpoint: Checkpoint, out: Path | str, *, bits: int = 8, residual_width: int = 16,
              residual_fraction: int | None = None, calibration: np.ndarray | None = None,
-             samples: int | None = None, stored_samples: int | None = None) -> Quantized:
+             held_out: HeldOut | None = None, samples: int | None = None,
+             stored_samples: int | None = None) -> Quantized:
     """Turn a checkpoint into integers, measure them, and write the model directory `out`.
 
     bits:              of a weight, 8, 6 or 4
     residual_width:    bits of a word of the residual stream
     residual_fraction: of these; None: as many as calibration allows
     calibration:       inputs [n, C, H, W] or [n, T, C, H, W] as the checkpoint was trained on,
-                       before normalization; None: from its data set
+                       before normalization; None: from its data set, else of `held_out`
+    held_out:          to measure the accuracy with; None: from its data set, if it has one
     samples:           held-out images to measure the accuracy with; None: all
     stored_samples:    of these to put into the directory; None: as many as fit into 1 MB
 
@@ -164,26 +183,31 @@ def quantize(checkpoint: Checkpoint, out: Path | str, *, bits: int = 8, residual
             raise ValueError(f"--{option} must be at least 1, not {value!r}")
     check_output(out)
     fixed.residual_format(residual_width, 1.0, residual_fraction)
-    data = datasets.load(checkpoint.dataset) if checkpoint.dataset else None
-    calibration = check_calibration(calibration, checkpoint, data)
+    if held_out is None and checkpoint.dataset:
+        data = datasets.load(checkpoint.dataset)
+        held_out = HeldOut(data.test_images, data.test_labels, data.name)
+        calibration = data.train_images if calibration is None else calibration
+    if calibration is None and held_out is not None:
+        calibration = held_out.images
+    calibration = check_inputs(calibration, checkpoint, "calibration inputs")[:CALIBRATION_IMAGES]
     largest = calibrate(checkpoint, _for_float(calibration, checkpoint))
     residual = fixed.residual_format(residual_width, largest, residual_fraction)
     provenance = checkpoint.provenance | {"residual_calibration_maximum": largest}
     with doing("integers"):
         model = fixed.quantize(checkpoint.config, fuse(checkpoint.config, checkpoint.state_dict),
                                checkpoint.input_format, residual, bits, provenance)
-    held_out, accuracy = None, None
-    if data is not None:
-        images, labels = data.test_images[:samples], data.test_labels[:samples]
-        held_out = Samples(model.input.quantize(images), labels)
-        accuracy = evaluate(checkpoint, model, datasets.normalize(images, model.input), held_out)
-        model = replace(model, accuracy=accuracy.to_dict() | {"dataset": data.name})
-        held_out = stored(held_out, stored_samples)
+    kept, accuracy = None, None
+    if held_out is not None:
+        images = check_inputs(held_out.images, checkpoint, "held-out inputs")[:samples]
+        kept = Samples(model.input.quantize(images), held_out.labels[:samples])
+        accuracy = evaluate(checkpoint, model, _for_float(images, checkpoint), kept)
+        model = replace(model, accuracy=accuracy.to_dict() | {"dataset": held_out.name})
+        kept = stored(kept, stored_samples)
     # What layers of the hardware take two positions at a time depends on it (`hw.reuse`).
-    inputs = model.input.quantize(calibration) if held_out is None else held_out.inputs
+    inputs = model.input.quantize(calibration) if kept is None else kept.inputs
     model = replace(model, activity=activity.measure(model, inputs))
-    model.save(out, held_out)
-    return Quantized(out, model, held_out, accuracy, largest)
+    model.save(out, kept)
+    return Quantized(out, model, kept, accuracy, largest)
 
 
 def accuracy_line(accuracy: Accuracy, name: str) -> str:
@@ -205,22 +229,40 @@ def read_calibration(path: Path) -> np.ndarray:
     return images
 
 
-def check_calibration(images: np.ndarray | None, checkpoint: Checkpoint,
-                      data: datasets.Dataset | None) -> np.ndarray:
-    """Inputs before normalization, [n, C, H, W] or [n, T, C, H, W]; by default of the data set."""
+def read_held_out(path: Path, checkpoint: Checkpoint) -> HeldOut:
+    """Arrays `inputs` and `labels` of a .npz file; ValueError if they are not as they must be."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in ("inputs", "labels")}
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError,
+            zipfile.BadZipFile) as error:
+        raise ValueError("--data must be a .npz file with inputs and labels, as numpy.savez("
+                         f"FILE, inputs=..., labels=...) writes it: {error}") from None
+    inputs, labels = arrays["inputs"], arrays["labels"]
+    if inputs.dtype.kind not in "biuf" or not inputs.ndim:
+        raise ValueError(f"inputs of --data must be real numbers, not {inputs.dtype}")
+    classes = checkpoint.config.num_classes
+    if labels.dtype.kind not in "iu" or labels.shape != inputs.shape[:1] or (
+            labels.size and not 0 <= labels.min() <= labels.max() < classes):
+        raise ValueError(f"labels of --data must be {len(inputs)} integers from 0 to {classes - 1}"
+                         f", one for each input, not {labels.dtype} of shape {labels.shape!r}")
+    return HeldOut(inputs, labels.astype(np.int64), path.name)
+
+
+def check_inputs(images: np.ndarray | None, checkpoint: Checkpoint, what: str) -> np.ndarray:
+    """Inputs before normalization, [n, C, H, W] or [n, T, C, H, W], with the network's shape."""
     network = checkpoint.config
-    if images is None and data is None:
-        raise ValueError("a checkpoint without a data set of its own needs --calibration FILE.npy")
     if images is None:
-        images = data.train_images[:CALIBRATION_IMAGES]
+        raise ValueError("a checkpoint without a data set of its own needs --data FILE.npz, or at "
+                         "least --calibration FILE.npy")
     shape = (network.in_channels, network.image_height, network.image_width)
     if not network.static_input:
         shape = (network.timesteps, *shape)
     if images.ndim != len(shape) + 1 or images.shape[1:] != shape or not len(images):
-        raise ValueError(f"calibration inputs must have shape (n, {', '.join(map(str, shape))}), "
+        raise ValueError(f"{what} must have shape (n, {', '.join(map(str, shape))}), "
                          f"not {images.shape!r}")
     if not np.isfinite(images).all():
-        raise ValueError("calibration inputs must be finite, not NaN or infinity")
+        raise ValueError(f"{what} must be finite, not NaN or infinity")
     return images
 
 
