@@ -145,7 +145,7 @@ tools-icarus: $(stamp)
 	@$(python) -m sim.icarus
 
 clean:
-	rm -rf build .pytest_cache .ruff_cache .hypothesis
+	rm -rf build docs/api .pytest_cache .ruff_cache .hypothesis
 
 distclean: clean
 	rm -rf $(VENV) *.egg-info

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of docs/comparison.md says what our benchmark and `sim.peers` say."""
+
+import re
+
+import pytest
+
+from docs.extensions.entry_points import ROOT
+from sim.bench_page import load
+from sim.peers import PEERS
+
+PAGE = (ROOT / "docs" / "comparison.md").read_text()
+ROWS = {"cycles per inference": "cycles", "bits of a weight": "weight_bits", "LUT": "lut",
+        "DSP": "dsp", "RAMB36": "ramb36", "adders": "adders", "density of the inputs": "density",
+        "useful share of the adders' time": "use",
+        "useful additions per cycle and 1,000 LUT": "efficiency"}
+
+
+def table():
+    """The first number of each cell, shares as percent: row by name, columns ours, peers."""
+    found = {}
+    for name, cells in re.findall(r"^\| (.+?) \| (.*) \|$", PAGE, re.MULTILINE):
+        numbers = [re.match(r"[\d,]+(?:\.\d+)?", cell.strip()) for cell in cells.split("|")]
+        if name not in found and all(numbers):
+            found[name] = [float(each[0].replace(",", "")) for each in numbers]
+    return found
+
+
+def same(shown, value):
+    """Equal as rounded: 90 is 0.8965, 16.44 is 0.164371."""
+    shares = (value, 100 * value) if value < 1 else (value,)
+    return any(shown == pytest.approx(each, rel=0.005) for each in shares)
+
+
+def published():
+    """Figures by the keys of `sim.metrics.METRICS`: of the run that is linked, and of the peers."""
+    name = re.search(r"\]\((bench/[\w-]+)\.md\)", PAGE)[1]
+    ours = load(ROOT / "docs" / f"{name}.json").figures()["w1"]
+    return (ours, *(PEERS[next(key for key in PEERS if key.startswith(peer))]
+                    for peer in ("FireFly-T", "ExSpike")))
+
+
+def test_figures_are_those_of_the_benchmark_and_of_the_peers():
+    rows, figures = table(), published()
+    for name, key in ROWS.items():
+        for shown, each in zip(rows[name], figures, strict=True):
+            assert same(shown, each[key]), (name, shown, each[key])
+
+
+def test_clocks_that_the_frames_would_need():
+    cycles = published()[0]["cycles"]
+    for frames, mhz in ((197.18, 79), (907, 362)):
+        assert round(frames * cycles / 1e6) == mhz
+        assert re.search(rf"\b{mhz} MHz\s+for", PAGE)
