@@ -7,7 +7,6 @@ what came of it is counted by kind of state, with and without parity (`hw.parity
 
 import argparse
 import json
-import os
 import random
 import sys
 from collections import Counter
@@ -16,14 +15,14 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from tqdm import tqdm
-
+from hw import command
+from hw.command import CommandError, Parser, execute, note, progress_bar
 from hw.compiler import Program, compile_model
 from hw.model import SHIPPED_MODEL, FixedPointModel, Samples
 from hw.options import add_hardware_options, describe, hardware, positive
 from quantize.golden import GoldenModel
+from sim.build import write_whole
 from sim.fault_bench import End, FaultBench, Outcome, Variable, build_fault_bench
-from sim.toolchain import ToolError
 
 # Cycles of an inference without a fault after which one with a flipped bit has hung.
 PATIENCE = 2
@@ -107,18 +106,18 @@ def campaign(program: Program, sample: object, logits: Sequence[int], flips: int
              short: bool = False) -> list[Trial]:
     """Flip bits one by one; each inference begins with a reset.
 
-    Raises RuntimeError if an inference without a flip is wrong, at first or after one with.
+    Raises CommandError if an inference without a flip is wrong, at first or after one with.
     """
     simulator = build_fault_bench(program, state=True, short=short)
     chance, trials = random.Random(seed), []
     with FaultBench(simulator, program, sample) as bench:
         good = bench.infer(100_000_000)
         if effect_of(good, logits) is not Effect.MASKED:
-            raise RuntimeError("an inference without a fault must have the golden model's logits")
+            raise CommandError("an inference without a fault must have the golden model's logits")
         state = [each for each in bench.variables() if ".core." in each.name]
         largest = max(range(len(logits)), key=lambda n: logits[n])
         flipped = draw(state, flips, good.cycles, chance)
-        for variable, word, bit, cycle in tqdm(flipped, unit="flip", leave=False, disable=None):
+        for variable, word, bit, cycle in progress_bar(flipped, unit="flip", leave=False):
             bench.reset()
             bench.arm("flip", cycle, variable.number, word, bit)
             outcome = bench.infer(PATIENCE * good.cycles)
@@ -131,7 +130,7 @@ def campaign(program: Program, sample: object, logits: Sequence[int], flips: int
                 bench.flip(variable, word, bit)   # nobody writes them: only programming mends them
         bench.reset()
         if effect_of(bench.infer(PATIENCE * good.cycles), logits) is not Effect.MASKED:
-            raise RuntimeError("an inference after a reset must have the golden model's logits")
+            raise CommandError("an inference after a reset must have the golden model's logits")
     return trials
 
 
@@ -151,8 +150,8 @@ def table(trials: Sequence[Trial], title: str) -> str:
     return "\n".join(lines)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m sim.faults",
         description="Flip random bits of the accelerator's registers and memories during "
                     "inferences, in RTL simulation, and count what comes of it.")
@@ -162,36 +161,32 @@ def build_parser() -> argparse.ArgumentParser:
                         help="bits, one in each inference, as many of each kind of state (default: "
                              "%(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of bits and cycles (0)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every flip")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write every flip, as JSON")
     add_hardware_options(parser)
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 1 if an inference without a fault is wrong; 2 for bad input."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        model = FixedPointModel.load(arguments.model)
-        sample = Samples.load(arguments.model).inputs[0]
-        config = hardware([model], arguments)
-        logits = GoldenModel(model).run(sample[None])[0][-1].logits.tolist()
-        print(describe(model, config), flush=True)
-        results = {}
-        for parity in (False, True):
-            program = compile_model(model, replace(config, parity=parity))
-            name = "with parity" if parity else "without parity"
-            results[name] = campaign(program, sample, logits, arguments.flips, arguments.seed)
-            print(table(results[name], name), flush=True)
-        if arguments.json is not None:
-            write(arguments.json, results)
-            print(f"wrote {arguments.json}")
-    except (ValueError, OSError, ToolError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except RuntimeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> command.Outcome:
+    model = FixedPointModel.load(arguments.model)
+    sample = Samples.load(arguments.model).inputs[0]
+    config = hardware([model], arguments)
+    logits = GoldenModel(model).run(sample[None])[0][-1].logits.tolist()
+    note(describe(model, config))
+    results = {}
+    for parity in (False, True):
+        program = compile_model(model, replace(config, parity=parity))
+        name = "with parity" if parity else "without parity"
+        results[name] = campaign(program, sample, logits, arguments.flips, arguments.seed)
+        print(table(results[name], name), flush=True)
+    if arguments.out is not None:
+        write(arguments.out, results)
+        print(f"wrote {arguments.out}")
+    return command.Outcome(results)
 
 
 def write(path: Path, results: dict[str, list[Trial]]) -> None:
@@ -199,9 +194,7 @@ def write(path: Path, results: dict[str, list[Trial]]) -> None:
     values = {name: [vars(each) | {"effect": each.effect.value} for each in trials]
               for name, trials in results.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(values, indent=1) + "\n")
-    os.replace(partial, path)
+    write_whole(path, json.dumps(values, indent=1) + "\n")
 
 
 if __name__ == "__main__":

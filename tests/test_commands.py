@@ -38,7 +38,7 @@ BAD = {"boards.host": ["--port", "/nowhere", "identify"], "hw.area": ["melt"],
        "quantize.train": ["--out", "out.txt"], "sim": ["--samples", "0"],
        "sim.bench": ["no-such-case"], "sim.board": ["--board", "toaster"],
        "sim.counts": ["/nowhere"], "sim.coverage": ["--only", "-1"],
-       "sim.formal": ["no-such-proof"], "sim.icarus": ["word"],
+       "sim.faults": ["/nowhere"], "sim.formal": ["no-such-proof"], "sim.icarus": ["word"],
        "sim.netlist": ["--model", "/nowhere"], "sim.predict": ["/nowhere"],
        "sim.report": ["/nowhere"], "sim.results": ["no-such-case"], "sim.verify": ["--seed", "-1"]}
 
