@@ -16,7 +16,7 @@ from hw.generate import accelerator_verilog
 from hw.harness import NAME as HARNESS
 from hw.harness import harness
 from hw.model import SHIPPED_MODEL, FixedPointModel
-from hw.options import add_hardware_options, describe, hardware
+from hw.options import add_hardware_options, describe, hardware, positive
 from hw.report import synthesize
 from hw.toolchains import Timing
 
@@ -62,6 +62,8 @@ def build_parser() -> Parser:
                         help="only this module, such as dispatch or finish.lif (default: all)")
     parser.add_argument("--mhz", type=float, default=TARGET_MHZ, metavar="F",
                         help="what place and route aims at (default: %(default)s)")
+    parser.add_argument("--seed", type=positive, default=1, metavar="N",
+                        help="of place and route; the netlist stays (default: %(default)s)")
     add_hardware_options(parser)
     return parser
 
@@ -80,13 +82,14 @@ def run(arguments: argparse.Namespace) -> Outcome:
     note(describe(model, program.hardware))
     with doing("generating Verilog"):
         verilog = accelerator_verilog(program)
-    timing = measure(verilog, arguments.unit, device, arguments.mhz)
+    timing = measure(verilog, arguments.unit, device, arguments.mhz, arguments.seed)
     print(f"{arguments.unit or CORE} on {device.part}")
     print(timing.text())
     return Outcome({"unit": arguments.unit or CORE, "part": device.part, **timing.to_dict()})
 
 
-def measure(verilog: str, unit: str, device: Device, target_mhz: float) -> Timing:
+def measure(verilog: str, unit: str, device: Device, target_mhz: float,
+            seed: int = 1) -> Timing:
     """Synthesize, place and route a unit of the accelerator ("" for all of it) in a harness.
 
     Raises ValueError if there is no such unit, SynthesisError or ToolError if a tool fails.
@@ -105,7 +108,8 @@ def measure(verilog: str, unit: str, device: Device, target_mhz: float) -> Timin
         design = folder / f"{HARNESS}.json"
         synthesize(folder / "top.v", HARNESS, CACHE, family=toolchain.family,
                    netlist=design)
-        return toolchain.place(design, HARNESS, device.part, target_mhz, [*device.options])
+        return toolchain.place(design, HARNESS, device.part, target_mhz, [*device.options],
+                               seed)
 
 
 if __name__ == "__main__":

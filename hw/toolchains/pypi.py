@@ -57,14 +57,14 @@ class PypiToolchain(Toolchain):
         return timing
 
     def place(self, design: Path, top: str, part: str, target_mhz: float,
-              options: list[str]) -> Timing:
+              options: list[str], seed: int = 1) -> Timing:
         """Place and route a netlist; options of nextpnr in addition.  Files beside the netlist."""
         folder = design.parent
         report = folder / f"{top}.timing.json"
         command = yowasp(
             self.module, f"run_{self.tool}".replace("-", "_"), *self.device(part),
             "--json", design.name, "--freq", f"{target_mhz:g}", "--report", report.name,
-            "--timing-allow-fail", "--seed", "1", *options)
+            "--timing-allow-fail", "--seed", str(seed), *options)
         seconds = run_tool(command, folder, "nextpnr.log", self.tool)
         timing = read_report(report, target_mhz, instances(design, top), self.note)
         timing.seconds[self.tool] = seconds

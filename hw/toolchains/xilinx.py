@@ -76,7 +76,7 @@ class XilinxOpen(Toolchain):
         return timing
 
     def place(self, design: Path, top: str, part: str, target_mhz: float,
-              options: list[str]) -> Timing:
+              options: list[str], seed: int = 1) -> Timing:
         """Place and route a netlist; options of nextpnr in addition.  Files beside the netlist."""
         tools = self._tools()
         _, fabric, name = split_part(part)
@@ -85,7 +85,7 @@ class XilinxOpen(Toolchain):
         command = [*tools.command("nextpnr-himbaechel-xilinx"), "--device", name,
                    "--chipdb", str(tools.chips / f"chipdb-{fabric}.bin"), "--json", design.name,
                    "--freq", f"{target_mhz:g}", "--report", report.name, "--timing-allow-fail",
-                   "--seed", "1", "--placer", PLACER, *options]
+                   "--seed", str(seed), "--placer", PLACER, *options]
         seconds = run_tool(command, folder, "nextpnr.log", "nextpnr-xilinx")
         timing = read_report(report, target_mhz, instances(design, top), NOTE)
         timing.seconds["nextpnr-xilinx"] = seconds

@@ -49,12 +49,12 @@ def test_the_core(run, device, family):
 def test_place_and_route_for_xilinx_gets_a_pin_for_each_port(run, device):
     placed = []
 
-    def place(design, top, part, target, options):
-        assert "xdc=pins.xdc" in options
+    def place(design, top, part, target, options, seed):
+        assert "xdc=pins.xdc" in options and seed == 7
         placed.append((design.parent / "pins.xdc").read_text().splitlines())
         return TIMING
 
-    assert run("--device", device, place=place)[0] == 0
+    assert run("--device", device, "--seed", "7", place=place)[0] == 0
     (lines,) = placed
     pins = [line.split()[2] for line in lines if " LOC " in line]
     assert len(set(pins)) == 4   # no two on one pin
