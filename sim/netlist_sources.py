@@ -39,7 +39,7 @@ class Netlist:
             signal = _NUMBER.sub("", port)
             # `reset` is that of a board's link.
             value = {"enable": "1'b1", "reset": "1'b0", "weights_address": "32'd0",
-                     "bad_image": ""}.get(signal)
+                     "bad_image": "", "faults": ""}.get(signal)
             if value is None:
                 value = re.sub(r"__payload$", "", signal) if signal.startswith("weights__") \
                     else signal

@@ -44,7 +44,7 @@ def image_of(bits, beats, seed=1):
 
 
 @pytest.mark.parametrize("bits", [64, 128])
-@pytest.mark.parametrize("beats", [1, BURST - 1, BURST, BURST + 3])
+@pytest.mark.parametrize("beats", [1, BURST, BURST + 3])
 def test_a_whole_image_is_good(bits, beats):
     image = image_of(bits, beats)
     verdicts, memory = checked(image, bits)
@@ -52,7 +52,7 @@ def test_a_whole_image_is_good(bits, beats):
     assert sum(burst.beats for burst in memory.read) == BURST + beats
 
 
-@pytest.mark.parametrize("byte", [0, 3, 4, 8, 11, 16, 23, 100, 511, 512, 600, -1])
+@pytest.mark.parametrize("byte", [0, 4, 8, 11, 16, 511, 600, -1])
 def test_a_flipped_bit_is_found(byte):
     image = bytearray(image_of(64, 20))
     image[byte] ^= 1 << random.Random(byte).randrange(8)

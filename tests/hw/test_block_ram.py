@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memories from the configuration alone against those of the elaborated design."""
 
+from dataclasses import replace
+
 import pytest
 
 from hw.block_ram import Ram, block_ram, block_rams, multiplexed, rams
@@ -18,12 +20,14 @@ NAMED = {"weights", "parameters", "spikes, half 0", "spikes, half 1", "residual 
 
 @pytest.mark.parametrize("options", [
     {"lanes": 8, "banks": 2}, {"lanes": 8, "banks": 1, "pairs": False, "beside": False},
-    {"lanes": 16, "banks": 4, "port_bits": 64, "pairs": True},
+    {"lanes": 16, "banks": 4, "port_bits": 64, "pairs": True}, {"lanes": 8, "parity": True},
     {"lanes": 8, "banks": 2, "port_bits": 128, "spill_residual": True, "spike_lines": (32, 32)},
 ])
 def test_the_shapes_are_those_of_the_design(options):
     model = random_model(TINY)
-    hardware = HardwareConfig.for_model(model, **options)
+    options = dict(options)
+    parity = options.pop("parity", False)
+    hardware = replace(HardwareConfig.for_model(model, **options), parity=parity)
     program = compile_model(model, hardware)
     # Reads without a clock are LUT RAM whatever their size.
     built = {(each.count, each.entries, each.bits) for each in memories(program)

@@ -26,6 +26,7 @@ def test_defaults():
     config = hardware([MODEL], parse())
     geometry = config.geometry
     assert (geometry.lanes, geometry.banks, config.port_bits) == (DEFAULT_LANES, DEFAULT_BANKS, 0)
+    assert not config.parity and hardware([MODEL], parse("--parity")).parity
 
 
 def test_many_weights_are_streamed(monkeypatch):

@@ -200,6 +200,19 @@ def test_two_inferences(gap, streamed):
     assert inferences == (2, OKAY)
 
 
+def test_a_second_inference_at_once_waits_for_the_first():
+    words = []
+
+    async def script(bus):
+        await bus.write(CONTROL, STREAM)
+        await bus.send(FIRST)
+        await bus.send(SECOND)
+        await bus.status()
+        return await bus.answer(COUNT), (await bus.read(INFERENCES))[0]
+    assert run(Peripheral(Negate(), TOLD), script, 1, words) == ([-n for n in SECOND], 2)
+    assert [value for value, _ in words] == [-n for n in FIRST + SECOND]
+
+
 def test_a_stream_that_nobody_takes_holds_the_answer():
     async def script(bus):
         await bus.write(CONTROL, STREAM)

@@ -86,6 +86,7 @@ def test_with_a_library_a_netlist_and_its_area(run, workspace):
     (("--weights", "sdram"), "--weights is for boards"),
     (("--spill-residual",), "--spill-residual is for boards"),
     (("--spike-lines", "8", "8"), "--spike-lines is for boards"),
+    (("--parity",), "--parity is for boards"),
     (("--clock-mhz", "0"), "clock_mhz must be positive, not 0.0"),
     (("--liberty", "none.lib"), "none.lib"),
     (("--liberty", "model/manifest.json"), "must have a cell named NAND2"),

@@ -11,11 +11,11 @@ from tests.sim.test_netlist import tiny
 
 def test_connections_know_every_port():
     ports = ("clk", "rst", "i__payload", "o__ready$24", "weights__ar__payload",
-             "weights__r__valid$3", "weights_address", "enable", "bad_image")
+             "weights__r__valid$3", "weights_address", "enable", "bad_image", "faults")
     assert Netlist("", ports).connections() == (
         r".\clk (clk), .\rst (rst), .\i__payload (i_payload), .\o__ready$24 (o_ready), "
         r".\weights__ar__payload (weights_ar), .\weights__r__valid$3 (weights_r_valid), "
-        r".\weights_address (32'd0), .\enable (1'b1), .\bad_image ()")
+        r".\weights_address (32'd0), .\enable (1'b1), .\bad_image (), .\faults ()")
 
 
 def test_an_unknown_port_is_refused():
