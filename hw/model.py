@@ -327,7 +327,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text())
     except FileNotFoundError:
-        raise ValueError(f"model directory must hold {MANIFEST}, not {str(directory)!r}") from None
+        raise ValueError(f"model directory must hold {MANIFEST}, not {str(directory)!r}: "
+                         "python -m quantize makes one") from None
     except (json.JSONDecodeError, UnicodeDecodeError, NotADirectoryError) as error:
         raise ValueError(f"{path} must be a JSON manifest: {error}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT_VERSION:

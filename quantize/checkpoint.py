@@ -42,6 +42,16 @@ _NOTES = {
 }
 
 
+class MissingFactsError(ValueError):
+    """Facts that tensors cannot tell are not known; `missing` are their names."""
+
+    def __init__(self, path: Path | str, missing: Sequence[str]) -> None:
+        self.missing = tuple(missing)
+        several = len(missing) > 1 or " and " in missing[0]
+        super().__init__(f"{path} does not tell {', '.join(missing)}: "
+                         f"{'they' if several else 'it'} must be given")
+
+
 @dataclass(frozen=True)
 class Contents:
     """What a file tells by itself.
@@ -196,7 +206,7 @@ def load_checkpoint(path: Path | str, network: NetworkConfig | None = None, *,
         raise ValueError(f"input format of {path} must be that of its metadata, {own_format}, "
                          f"not {input_format}")
     if (input_format := own_format or input_format) is None:
-        raise ValueError(f"{path} does not tell the mean and std of its input: they must be given")
+        raise MissingFactsError(path, ["the mean and std of its input"])
     if len(input_format.mean) != config.in_channels or len(input_format.std) != config.in_channels:
         raise ValueError(f"input mean and std must have {config.in_channels} entries, "
                          f"not {len(input_format.mean)} and {len(input_format.std)}")
@@ -302,8 +312,7 @@ def _foreign_network(path: Path, shapes: dict[str, Any], known: dict[str, Any]) 
     if shapes["in_channels"] not in (1, 3) and "static_input" not in known:
         missing.append("static_input")
     if missing:
-        raise ValueError(f"{path} does not tell {', '.join(missing)}: "
-                         f"{'it' if len(missing) == 1 else 'they'} must be given")
+        raise MissingFactsError(path, missing)
     return NetworkConfig(**{"name": path.name.split(".")[0]} | shapes | known)
 
 

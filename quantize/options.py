@@ -9,8 +9,14 @@ import argparse
 from pathlib import Path
 
 from hw.network import Classifier
-from quantize.checkpoint import Checkpoint
+from quantize.checkpoint import Checkpoint, MissingFactsError
 from quantize.load import load
+
+# Which option tells what tensors do not.
+OPTIONS = {"num_heads": "--heads", "tau": "--tau", "timesteps": "--timesteps",
+           "image_height": "--image-size", "image_width": "--image-size",
+           "pool_stages": "--pool-stages", "static_input": "--input",
+           "the mean and std of its input": "--mean and --std"}
 
 
 def parse_pool_stages(text: str) -> tuple[bool, bool, bool, bool]:
@@ -63,8 +69,13 @@ def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
 
 def load_from_options(path: Path, args: argparse.Namespace) -> Checkpoint:
     """Read a checkpoint with the options of `add_checkpoint_options`; ValueError as there."""
-    return load(path, network=args.network, heads=args.heads, tau=args.tau,
-                timesteps=args.timesteps, image_size=args.image_size,
-                pool_stages=args.pool_stages, classifier=args.classifier, inputs=args.input_kind,
-                mean=args.mean, std=args.std, input_bits=args.input_bits,
-                input_scale=args.input_scale, ema=args.ema)
+    try:
+        return load(path, network=args.network, heads=args.heads, tau=args.tau,
+                    timesteps=args.timesteps, image_size=args.image_size,
+                    pool_stages=args.pool_stages, classifier=args.classifier,
+                    inputs=args.input_kind, mean=args.mean, std=args.std,
+                    input_bits=args.input_bits, input_scale=args.input_scale, ema=args.ema)
+    except MissingFactsError as error:
+        options = dict.fromkeys(OPTIONS[fact] for fact in error.missing)
+        raise ValueError(f"{error} by {', '.join(options)}, or --network NAME for all of a "
+                         "published network") from None

@@ -31,7 +31,7 @@ from boards.base import BLOCK_RAM
 from boards.driver import Answer, RemoteBoard
 from boards.host import infer, load, load_samples
 from boards.memory import check_room
-from boards.serial_port import SerialPort
+from boards.serial_port import LinkError, SerialPort
 from boards.top import BAUD, System
 from hw.accelerator import Accelerator
 from hw.build import choose_hardware
@@ -232,13 +232,17 @@ def demonstrate(simulated: SimulatedBoard, model: FixedPointModel, inputs: Any,
         golden = GoldenModel(model).run(np.stack(inputs.values))
     noisy = any(noise.rate for noise in simulated.noises)
     start = time.perf_counter()
-    with SerialPort(simulated.path, BAUD) as port:
-        board = RemoteBoard(port, model, timeout=60, reply=REPLY_SECONDS)
-        if image:
-            load(board, 0, image)
-            board.reset()
-            note(f"{time.perf_counter() - start:.1f} s to load the weights")
-        answers = infer(board, model, inputs, go_on=noisy)
+    try:
+        with SerialPort(simulated.path, BAUD) as port:
+            board = RemoteBoard(port, model, timeout=60, reply=REPLY_SECONDS)
+            if image:
+                load(board, 0, image)
+                board.reset()
+                note(f"{time.perf_counter() - start:.1f} s to load the weights")
+            answers = infer(board, model, inputs, go_on=noisy)
+    except LinkError as error:   # what the chips say of it is still to come
+        print(f"error: {error}", file=sys.stderr)
+        return Outcome({"error": str(error)}, 1)
     note(f"{time.perf_counter() - start:.1f} s")
     if noisy:
         for name, noise in zip(("to the board", "to the host"), simulated.noises):

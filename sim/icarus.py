@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hw.command import Outcome, Parser, execute
+from hw.command import CommandError, Outcome, Parser, execute
 from hw.toolchains import packages
 from sim.build import Design
 from sim.toolchain import ToolError, cocotb_libraries
@@ -89,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(arguments: argparse.Namespace) -> Outcome:
     if find_icarus() is None:
         packages.provide("Icarus Verilog", [PACKAGE], packages.cache_folder("icarus"))
-    found = find_icarus()
+    if (found := find_icarus()) is None:
+        raise CommandError(f"the package {PACKAGE} must hold Icarus Verilog, which it does not")
     print(f"Icarus Verilog is there: {found.programs}")
     return Outcome({"programs": found.programs})
 

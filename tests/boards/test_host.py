@@ -196,7 +196,8 @@ def test_timeout_must_end(capsys, timeout):
 
 def test_model_that_is_none(capsys, tmp_path):
     assert rejected(capsys, "--port", "/dev/null", "--model", tmp_path, "samples", 1) == (
-        f"model directory must hold manifest.json, not {str(tmp_path)!r}")
+        f"model directory must hold manifest.json, not {str(tmp_path)!r}: "
+        "python -m quantize makes one")
 
 
 @pytest.mark.parametrize("words", [["identify"], ["--port", "/dev/null"]])

@@ -114,7 +114,7 @@ def test_second_build_takes_the_synthesis_from_the_cache(run, monkeypatch):
     (["--board", "arty_a7", "--lanes", "6"],
      "spike_word must hold the 1 input channels of 5 bits, not 2"),
     (["--board", "arty_a7", "--model", "nowhere"],
-     "model directory must hold manifest.json, not 'nowhere'"),
+     "model directory must hold manifest.json, not 'nowhere': python -m quantize .*"),
     (["--board", "arty_a7", "--bitstream", "--toolchain", "vivado"],
      "--bitstream needs the toolchain vivado: vivado must be on the PATH: .*"),
     (["--board", "arty_a7", "--bitstream", "--toolchain", "ecp5"],

@@ -69,7 +69,8 @@ def test_one_unit(run):
 
 @pytest.mark.parametrize("arguments, message", [
     (["--unit", "no"], "unit must be a module of the design, not 'accelerator.no'"),
-    (["nowhere"], "model directory must hold manifest.json, not 'nowhere'")])
+    (["nowhere"], ("model directory must hold manifest.json, not 'nowhere': python -m quantize "
+                   "makes one"))])
 def test_bad_input_is_one_sentence(run, arguments, message):
     assert run(*arguments) == (2, run_output(arguments), f"error: {message}\n")
 

@@ -106,4 +106,5 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, samples):
     assert capsys.readouterr().err == (
         f"error: model directory {tmp_path / 'model'} must hold samples.safetensors, which it does "
         "not: python -m quantize --data FILE.npz stores some\n" if samples else
-        f"error: model directory must hold manifest.json, not {str(tmp_path / 'model')!r}\n")
+        f"error: model directory must hold manifest.json, not {str(tmp_path / 'model')!r}: "
+        "python -m quantize makes one\n")

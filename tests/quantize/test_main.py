@@ -141,7 +141,8 @@ def test_bad_calibration_is_one_sentence(tmp_path, capsys, array, sentence):
     ("truncated", [], ".*net.safetensors.*"),
     ("nan", FOREIGN, "tensor 'head.weight' of .* must be finite, but holds NaN"),
     ("", ["--heads", "5"], "num_heads of .* must be 4, .* not 5, .*"),
-    ("plain", [], ".* does not tell num_heads, tau, .*: they must be given"),
+    ("plain", [], (".* does not tell num_heads, tau, .*: they must be given by --heads, --tau, "
+                   "--timesteps, --image-size, --pool-stages, or --network NAME .*")),
     ("plain", FOREIGN, "a checkpoint without a data set of its own needs --data FILE.npz, or .*"),
     ("plain", [*FOREIGN, "--calibration", "absent.npy"], "calibration file must be .*"),
     ("plain", [*FOREIGN[2:], "--heads", "7"], "num_heads must divide embed_dim 64, not 7"),

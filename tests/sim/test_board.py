@@ -82,7 +82,7 @@ def test_mismatches_end_with_status_1(capsys, monkeypatch, simulator):
         for number, results in enumerate(golden)]
     monkeypatch.setattr(board, "infer", lambda *_, **__: answers)
     with SimulatedBoard(simulator) as simulated:
-        assert board.demonstrate(simulated, MODEL, board_inputs(inputs)) == 1
+        assert board.demonstrate(simulated, MODEL, board_inputs(inputs)).status == 1
     assert capsys.readouterr().out.endswith("2 results, 3 mismatches\n")
 
 

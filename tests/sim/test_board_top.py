@@ -55,10 +55,10 @@ def demonstrated(folder, kind, count, rate=0.0, slower=1.0, image=True, spills=F
     arguments = [str(round(int(each) * slower)) for each in times[:2]] + times[2:]
     inputs = random_samples(model, count, seed=1).inputs
     with SimulatedBoard(built, line_noise(rate, 1), arguments) as simulated:
-        status = demonstrate(simulated, model, Inputs(
+        outcome = demonstrate(simulated, model, Inputs(
             list(inputs), [f"sample {n}" for n in range(count)], [None] * count),
             b"" if memory.loader else stream)
-    return status, simulated.status
+    return outcome.status, simulated.status
 
 
 @every_kind

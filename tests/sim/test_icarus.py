@@ -76,6 +76,7 @@ def test_command(monkeypatch, tmp_path, capsys):
     assert capsys.readouterr().out == f"Icarus Verilog is there: {tmp_path}\n"
     asked = []
     monkeypatch.setattr(icarus, "find_icarus", lambda: None)
-    monkeypatch.setattr(packages, "provide", lambda *arguments: asked.append(arguments) or 1)
+    monkeypatch.setattr(packages, "provide", lambda *arguments: asked.append(arguments))
     assert icarus.main([]) == 1
+    assert capsys.readouterr().err.startswith("error: the package iverilog must hold ")
     assert asked == [("Icarus Verilog", ["iverilog"], packages.cache_folder("icarus"))]

@@ -52,7 +52,7 @@ def test_a_difference_is_named(directory, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
-    (["/nowhere"], "error: model directory must hold manifest.json, not '/nowhere'\n"),
+    (["/nowhere"], "error: model directory must hold manifest.json, not '/nowhere': python -m "),
     (["DIR", "--samples", "4"], "error: --samples must be at most 3, "),
     (["DIR", "--lanes", "6", "--banks", "4"], "error: banks must be at most spike_word 2, not 4\n"),
     (["DIR", "--image", "/no.png"], "error: image must be a file, not '/no.png'\n"),

@@ -21,7 +21,7 @@ def test_a_proof_and_its_broken_copy(capsys):
 def test_a_copy_that_is_not_broken_is_told(tmp_path, capsys):
     proof, = named(["split-1"])
     harmless = Break("self.o.valid.eq(left != 0)", "self.o.valid.eq(left > 0)")
-    assert prove([replace(proof, broken=(harmless,))], tmp_path, broken=True) == 1
+    assert prove([replace(proof, broken=(harmless,))], tmp_path, broken=True).status == 1
     assert "broken copy 1: NOT CAUGHT: 'self.o.valid.eq(left != 0)'" in capsys.readouterr().out
 
 
@@ -29,7 +29,7 @@ def test_a_proof_that_fails(tmp_path, capsys):
     proof, = named(["split-1"])
     text = proof.rtlil(proof.broken[0])
     broken = SimpleNamespace(name="split", broken=(), rtlil=lambda change: text, depth=4)
-    assert prove([broken], tmp_path, broken=False) == 1
+    assert prove([broken], tmp_path, broken=False).status == 1
     out = capsys.readouterr().out
     assert "split  FAILS in cycle 2: o_stable" in out and "\nclaim_o_stable " in out
 
