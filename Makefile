@@ -11,6 +11,7 @@
 #                    from Debian's or Ubuntu's package into ~/.cache/spikeloom (no root)
 #   make formal      proofs of the units, each also shown to fail for broken copies of them
 #   make lint        ruff
+#   make docs        the site, from docs/, README and the docstrings, into build/docs
 #   make fashion-mnist   Fashion-MNIST for quantize.train, from Debian's or Ubuntu's package of it
 #                        (apt-get, no root) into build/data; where there is no apt, set the
 #                        environment variable FASHION_MNIST to a folder with its four .gz files
@@ -19,7 +20,6 @@
 #   make tools-ice40     place and route for the iCE40, from PyPI (72 MB)
 #   make tools-asic  standard-cell libraries for hw.build --target asic, from Debian's or Ubuntu's
 #                    packages of them into ~/.cache/spikeloom (no root)
-#   make docs        the site, from docs/, README and the docstrings, into build/docs
 #   make clean       remove build/; `make distclean` removes the environment too
 #
 # Needs Python 3.11 or newer with venv, a C++ compiler and make.
@@ -47,7 +47,7 @@ python := $(VENV)/bin/python
 stamp  := $(VENV)/.spikeloom
 sphinx := $(VENV)/.spikeloom-docs
 
-.PHONY: setup demo demo-board test test-slow test-icarus verify fuzz formal lint fashion-mnist \
+.PHONY: setup demo demo-board test test-slow test-icarus verify fuzz formal lint docs fashion-mnist \
         tools-xilinx tools-ice40 tools-asic tools-icarus clean distclean
 .DELETE_ON_ERROR:
 
@@ -107,7 +107,6 @@ $(sphinx): $(stamp)
 	$(python) -m pip install --quiet $(PIP_ARGS) -e '.[docs]'
 	touch $@
 
-.PHONY: docs
 docs: $(sphinx)
 	$(python) -m sphinx --quiet --fail-on-warning --keep-going -d build/docs-pages docs build/docs
 	@echo 'wrote build/docs/index.html'
