@@ -10,6 +10,8 @@
 #   make test-icarus the testbenches on Icarus Verilog as well, which `make tools-icarus` unpacks
 #                    from Debian's or Ubuntu's package into ~/.cache/spikeloom (no root)
 #   make formal      proofs of the units, each also shown to fail for broken copies of them
+#   make coverage    what tests and simulations reach: Python, Verilog, combinations (an hour);
+#                    a part: make coverage ARGS=--verilog, --functional or --python
 #   make lint        ruff
 #   make docs        the site, from docs/, README and the docstrings, into build/docs
 #   make fashion-mnist   Fashion-MNIST for quantize.train, from Debian's or Ubuntu's package of it
@@ -47,8 +49,8 @@ python := $(VENV)/bin/python
 stamp  := $(VENV)/.spikeloom
 sphinx := $(VENV)/.spikeloom-docs
 
-.PHONY: setup demo demo-board test test-slow test-icarus verify fuzz formal lint docs fashion-mnist \
-        tools-xilinx tools-ice40 tools-asic tools-icarus clean distclean
+.PHONY: setup demo demo-board test test-slow test-icarus verify fuzz formal coverage lint docs \
+        fashion-mnist tools-xilinx tools-ice40 tools-asic tools-icarus clean distclean
 .DELETE_ON_ERROR:
 
 setup: $(stamp)
@@ -99,6 +101,9 @@ verify: $(stamp)
 
 formal: $(stamp)
 	@$(python) -m sim.formal --broken $(ARGS)
+
+coverage: $(stamp)
+	@OMP_NUM_THREADS=1 $(python) -m sim.coverage --workers $(WORKERS) $(ARGS)
 
 lint: $(stamp)
 	$(python) -m ruff check .

@@ -5,6 +5,7 @@ A request keeps its sequence number when it is repeated, and the board carries o
 inference is lost, repeated or mixed with another one silently.
 """
 
+import contextlib
 import os
 import struct
 import time
@@ -24,6 +25,7 @@ from boards.frames import (
     WORD_BYTES,
     Command,
     Error,
+    Flag,
     Frame,
     Parser,
     Status,
@@ -53,6 +55,15 @@ _REASONS = {
                    "be loaded",
     Error.EMPTY: "the board has no answer: it was reset in between",
     Error.BUSY: "the inference does not end in time; a longer --timeout may help",
+    Error.FAULT: "the accelerator has stopped because of a fault",
+}
+_FAULTS = {
+    Flag.BAD_IMAGE: "the weights in the board's memory are damaged, or no image for this "
+                    "accelerator; load them again",
+    Flag.RESPONSE: "the board's memory answered the accelerator with an error",
+    Flag.SILENCE: "the board's memory did not answer the accelerator in time",
+    Flag.PARITY: "a word in a memory of the accelerator has changed (parity); if it happens again "
+                 "after a reset, program the board again",
 }
 
 
@@ -86,6 +97,16 @@ class RefusedError(LinkError):
     def __init__(self, reason: int) -> None:
         super().__init__(_REASONS.get(reason, f"the board refuses for no known reason: {reason}"))
         self.reason = reason
+
+
+class FaultError(RefusedError):
+    """The accelerator gave no answer because something around it failed; `flags` say what."""
+
+    def __init__(self, flags: Flag) -> None:
+        super().__init__(Error.FAULT)
+        self.flags = flags
+        found = [sentence for flag, sentence in _FAULTS.items() if flag in flags]
+        self.args = ("; ".join(found) or _REASONS[Error.FAULT],)
 
 
 def reply_seconds(baud: int) -> float:
@@ -142,8 +163,9 @@ class RemoteBoard:
     def infer(self, sample: np.ndarray) -> Answer:
         """The answer for raw integers [C, H, W] or [T, C, H, W].
 
-        Raises LinkError, after which the next inference begins with a reset, and ValueError for a
-        sample of another size.
+        Raises LinkError, after which the next inference begins with a reset, FaultError (one of
+        them) if there is no answer because of the board's memories, and ValueError for a sample of
+        another size.
         """
         data = encode(sample, self.identity.input_bits)
         expected = self.identity.samples * self.identity.sample_bytes
@@ -154,9 +176,10 @@ class RemoteBoard:
             for start in range(0, len(data), MAX_PAYLOAD):
                 self._ask(Command.SAMPLES, data[start:start + MAX_PAYLOAD])
             words = self._read(0, self.identity.words)
-        except LinkError:
+        except LinkError as error:
+            fault = self._fault(error)
             self._abandon()
-            raise
+            raise (fault or error) from None
         values = np.frombuffer(words, "<i8").astype(np.int64)
         classes = self.identity.classes
         return Answer(values[:classes], values[classes:].reshape(-1, COUNTERS))
@@ -187,6 +210,20 @@ class RemoteBoard:
                 continue
             start += len(part)
             progress(len(part))
+
+    def verify(self) -> None:
+        """Wait until the board has read and checked the image in its memory.
+
+        Raises FaultError if it is damaged or none, LinkError if there is no verdict in time.
+        """
+        deadline = time.monotonic() + self._timeout
+        while not (flags := self.status().flags) & (Flag.LOADED | Flag.BAD_IMAGE):
+            if time.monotonic() > deadline:
+                raise LinkError("the board does not tell in time whether its weights are whole; a "
+                                "longer --timeout may help")
+            time.sleep(POLL_SECONDS[1])
+        if Flag.BAD_IMAGE in flags:
+            raise FaultError(flags)
 
     def _read(self, first: int, count: int) -> bytes:
         """Words of the answer, in shorter frames if long ones do not come through."""
@@ -220,6 +257,14 @@ class RemoteBoard:
                 raise LinkError(f"the answer must have {WORD_BYTES * count} bytes from word "
                                 f"{first} on, not {len(data)}")
             return data
+
+    def _fault(self, error: LinkError) -> FaultError | None:
+        """What stopped the accelerator, if that is why a request was refused."""
+        if not isinstance(error, RefusedError) or error.reason != Error.FAULT:
+            return None
+        with contextlib.suppress(LinkError):
+            return FaultError(self.status().flags)
+        return None
 
     def _begin_anew(self) -> None:
         """Agree with the board on another sequence number."""

@@ -13,7 +13,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
 SYNC = b"\xa5\x5a"
 MAX_PAYLOAD = 1024
@@ -61,6 +61,7 @@ class Error(IntEnum):
     BUSY:     the inference is under way
     STALLED:  the accelerator took no sample (the memory no word) for too long; reset it
     EMPTY:    there is no answer to read
+    FAULT:    the accelerator has stopped; the flags of the status say why, and RESET starts it anew
     """
 
     FRAME = 1
@@ -70,6 +71,22 @@ class Error(IntEnum):
     BUSY = 5
     STALLED = 6
     EMPTY = 7
+    FAULT = 8
+
+
+class Flag(IntFlag):
+    """Of the status.  All but LOADED stop the accelerator.
+
+    LOADED:    the weights in a memory chip can be read
+    BAD_IMAGE: they are none, or damaged
+    RESPONSE, SILENCE, PARITY: as of `hw.faults.FAULTS`
+    """
+
+    LOADED = 1
+    BAD_IMAGE = 2
+    RESPONSE = 4
+    SILENCE = 8
+    PARITY = 16
 
 
 @dataclass(frozen=True)
@@ -95,14 +112,14 @@ class Status:
 
     active:     an inference has begun and not ended
     complete:   there is an answer
-    flags:      of weights in a memory chip: bit 0 they can be read, bit 1 they are none
+    flags:      `Flag`
     bad_frames: since the board's reset, saturating
     missing:    bytes of samples that the inference still waits for
     """
 
     active: bool
     complete: bool
-    flags: int
+    flags: Flag
     bad_frames: int
     missing: int
 
@@ -111,7 +128,7 @@ class Status:
     @classmethod
     def unpack(cls, data: bytes) -> "Status":
         state, flags, bad, missing = cls.LAYOUT.unpack(data)
-        return cls(bool(state & 1), bool(state & 2), flags, bad, missing)
+        return cls(bool(state & 1), bool(state & 2), Flag(flags), bad, missing)
 
 
 class Parser:

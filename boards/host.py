@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from boards.driver import Answer, RemoteBoard, reply_seconds
 from boards.serial_port import LinkError, SerialPort
 from boards.top import BAUD
+from hw.command import Outcome, Parser, execute, progress_bar
 from hw.identity import ANY_MODEL, Identity
 from hw.model import SHIPPED_MODEL, FixedPointModel, Samples
 from hw.network import NetworkConfig
+from hw.tiles import check_image
 
 MAX_TIMEOUT = 3600
 IMAGE_SUFFIXES = (".npy", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm",
@@ -96,16 +97,17 @@ def infer(board: RemoteBoard, model: FixedPointModel, inputs: Inputs,
     """
     answers: list[Answer | None] = []
     count = len(inputs.values)
-    bar = tqdm(inputs.values, unit="image", leave=False, disable=None if count > 1 else True)
+    bar = progress_bar(inputs.values, unit="image", leave=False,
+                       disable=None if count > 1 else True)
     for name, label, values in zip(inputs.names, inputs.labels, bar):
         try:
             answers.append(board.infer(values))
-            tqdm.write(answer_line(name, label, answers[-1], model))
+            bar.write(answer_line(name, label, answers[-1], model))
         except LinkError as error:
             if not go_on:
                 raise
             answers.append(None)
-            tqdm.write(f"{name}: failed: {error}")
+            bar.write(f"{name}: failed: {error}")
     right = [answer.predicted == label for answer, label in zip(answers, inputs.labels)
              if answer is not None and label is not None]
     if len(right) > 1:
@@ -121,11 +123,17 @@ def infer(board: RemoteBoard, model: FixedPointModel, inputs: Inputs,
 
 
 def load(board: RemoteBoard, address: int, data: bytes) -> None:
-    """Write an image into the board's memory, under a progress bar."""
-    data += bytes(-len(data) % 8)
-    with tqdm(total=len(data), unit="B", unit_scale=True, leave=False, disable=None) as bar:
+    """Write an image into the board's memory, under a progress bar, and let the board check it.
+
+    Raises ValueError, before anything is written, unless it is a whole image for that board.
+    """
+    check_image(data, board.identity.hardware)
+    with progress_bar(total=len(data), unit="B", unit_scale=True, leave=False) as bar:
         board.write(address, data, bar.update)
     print(f"wrote {len(data):,} bytes at {address:#x}")
+    if address == 0:   # elsewhere nobody looks at it
+        board.verify()
+        print("the board has read it back: its CRC is right")
 
 
 def describe(identity: Identity) -> str:
@@ -139,8 +147,8 @@ def describe(identity: Identity) -> str:
         f"output     {identity.classes} classes, counters of {identity.layers} layers"))
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m boards.host",
         description="Let a board infer, and print what it predicts and counts.")
     parser.add_argument("--port", required=True, metavar="DEV",
@@ -166,7 +174,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> Outcome:
     """ValueError for bad input, before anything is sent where that can be seen."""
     if not 0 < arguments.timeout <= MAX_TIMEOUT:
         raise ValueError(f"--timeout must be positive and at most {MAX_TIMEOUT}, "
@@ -178,35 +186,39 @@ def run(arguments: argparse.Namespace) -> None:
                   else load_samples(arguments.model, arguments.count))
     elif arguments.command == "load":
         data = arguments.image.read_bytes()
+        check_image(data)
     with SerialPort(arguments.port, arguments.baud) as port:
         board = RemoteBoard(port, model, arguments.timeout, reply_seconds(arguments.baud),
                             reset=arguments.command != "status")
         if inputs is not None:
-            infer(board, model, inputs)
-        elif data is not None:
+            answers = infer(board, model, inputs)
+            return Outcome({"answers": [
+                {"name": name, "label": label, "predicted": answer.predicted,
+                 "logits": answer.logits, "counters": answer.counters}
+                for name, label, answer in zip(inputs.names, inputs.labels, answers)]})
+        if data is not None:
             load(board, arguments.address, data)
-        elif arguments.command == "identify":
+            return Outcome({"bytes": len(data), "address": arguments.address})
+        if arguments.command == "identify":
             print(describe(board.identity))
+            return Outcome({"identity": {
+                name: value.hex() if isinstance(value, bytes) else value
+                for name, value in vars(board.identity).items()}})
         else:
             status = board.status()
             doing = ("inferring" if status.active else
                      "has an answer" if status.complete else "idle")
             print(f"{doing}; waits for {status.missing:,} bytes of samples; {status.bad_frames:,} "
-                  f"bad frames since reset; flags {status.flags:#04x}")
+                  f"bad frames since reset; flags {status.flags.value:#04x}"
+                  f"{''.join(f' {flag.name.lower()}' for flag in status.flags)}")
+            return Outcome({"doing": doing, "missing": status.missing,
+                            "bad_frames": status.bad_frames,
+                            "flags": [flag.name.lower() for flag in status.flags]})
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 1 if the board does not answer as it should; 2 for bad input."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        run(arguments)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except LinkError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return execute(build_parser(), run, argv)
 
 
 if __name__ == "__main__":

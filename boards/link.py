@@ -6,7 +6,17 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from boards.frames import ERROR, FRAME_WORDS, READ, REPLY, WORD_BYTES, Command, Error, Status
+from boards.frames import (
+    ERROR,
+    FRAME_WORDS,
+    READ,
+    REPLY,
+    WORD_BYTES,
+    Command,
+    Error,
+    Flag,
+    Status,
+)
 from boards.framing import FrameReceiver, FrameSender
 from hw.answer import Answer
 from hw.identity import SIZE, Identity
@@ -29,7 +39,7 @@ class Link(wiring.Component):
       `words`     from the accelerator, kept until the next inference begins
       `writes`    address in bytes and 64-bit word for the weight memory, if `identity.writable`
       `reset`     level, 16 cycles: the accelerator (and what holds its streams) starts anew
-      `flags`     shown in the status: of weights in a memory chip
+      `flags`     `boards.frames.Flag`, shown in the status
       `busy`      from an inference's first sample until its last word
       `error`     a frame was bad; stays until reset
     Latency: a sample follows its frame's last byte within about 6 cycles.
@@ -57,6 +67,8 @@ class Link(wiring.Component):
         # An inference, and the request that was carried out last.
         self._missing, self._last = Signal(32), Signal(8)
         self._bad_frames, self._broken = Signal(16), Signal()
+        self._fault = Signal()   # no answer will come
+        m.d.comb += self._fault.eq((self.flags & ~Flag.LOADED.value & 0xFF) != 0)
         # The reply: ERROR and a reason, or an echo of the command and `size` bytes.
         self._reason, self._size, self._command = Signal(Error), Signal(16), Signal(8)
         self._place, self._sending = Signal(16), Signal()
@@ -131,7 +143,9 @@ class Link(wiring.Component):
         size = self.identity.sample_bytes
         missing = Signal(32)
         m.d.comb += missing.eq(Mux(self.busy, self._missing, self.identity.samples * size))
-        with m.If(self.busy & (self._missing == 0)):
+        with m.If(self._fault):
+            self._refuse(m, Error.FAULT)
+        with m.Elif(self.busy & (self._missing == 0)):
             self._refuse(m, Error.BUSY)
         with m.Elif((length == 0) | (length > missing) | (length[0] if size == 2 else 0)):
             self._refuse(m, Error.LENGTH)
@@ -163,7 +177,8 @@ class Link(wiring.Component):
                     m.d.sync += [self._first.eq(first), self._size.eq(Cat(Const(0, 3), count[:8]))]
                     m.next = "Accept"
                     with m.If(~self._answer.complete):
-                        self._refuse(m, Mux(self.busy, Error.BUSY, Error.EMPTY))
+                        self._refuse(m, Mux(self._fault, Error.FAULT,
+                                            Mux(self.busy, Error.BUSY, Error.EMPTY)))
                     with m.Elif((count == 0) | (count > FRAME_WORDS) | (first + count > words)):
                         self._refuse(m, Error.LENGTH)
                 with m.Case(Command.SAMPLES):
@@ -186,7 +201,7 @@ class Link(wiring.Component):
                 m.d.sync += self._timer.eq(self._timer - 1)
                 with m.If(self._timer == 0):
                     m.d.sync += addressed.eq(0)
-                    self._refuse(m, Error.STALLED)
+                    self._refuse(m, Mux(self._fault, Error.FAULT, Error.STALLED))
 
     def _reset(self, m):
         with m.State("Reset"):

@@ -10,12 +10,14 @@ from amaranth.lib.wiring import In, Out
 from boards.arbiter import ReadArbiter, WordWriter, WriteMerge
 from boards.base import Board, ExternalMemory
 from boards.flash import Flash
+from boards.image_check import ImageCheck
 from boards.pads import Ecp5SdramPads, FlashPads
 from boards.sdram import WRITE, Sdram
 from hw.accelerator import Accelerator
 from hw.axi import ADDRESS_BITS, BEAT_COUNT_BITS, block_bytes
 from hw.compiler import Program
 from hw.config import HardwareConfig
+from hw.faults import FAULTS
 from hw.readout import OUTPUT
 from hw.tiles import MAGIC
 
@@ -72,9 +74,12 @@ class StreamedCore(wiring.Component):
     controller: `boards.flash.Flash` or `boards.sdram.Sdram`
     memory:     where in the chip everything is
 
-    Ports: `i`, `o` of the accelerator, `pins` of the controller, `loaded` (the weights can be
-    read), `bad_image` (they are none); with SDRAM `writes`: addresses count from the image's begin,
-    and after all of it was written, the accelerator starts.  Reset it after writing another one.
+    Before the accelerator starts, the image is read once for its CRC (`boards.image_check`).
+
+    Ports: `i`, `o` of the accelerator, `pins` of the controller, `loaded` (the weights are there
+    and whole), `bad_image` (they are damaged, or none), `faults` of the accelerator; with SDRAM
+    `writes`: addresses count from the image's begin, and after all of it was written, it is checked
+    and the accelerator starts.  Reset it after writing another one.
     Raises ValueError if the accelerator would write to a flash.
     """
 
@@ -89,18 +94,21 @@ class StreamedCore(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(hardware.input_width)), "o": Out(stream.Signature(OUTPUT)),
             "pins": controller.signature.members["pins"],
-            "loaded": Out(1), "bad_image": Out(1),
+            "loaded": Out(1), "bad_image": Out(1), "faults": Out(FAULTS),
         } | ({"writes": In(stream.Signature(WRITE))} if self._writable else {}))
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.core = core = self._core
         m.submodules.controller = controller = self._controller
+        m.submodules.check = self._check = check = ImageCheck(self._hardware.port_bits)
         wiring.connect(m, wiring.flipped(self.i), core.i)
         wiring.connect(m, core.o, wiring.flipped(self.o))
         wiring.connect(m, controller.pins, wiring.flipped(self.pins))
         m.d.comb += [core.weights_address.eq(self._memory.offset), core.enable.eq(self.loaded),
-                     self.bad_image.eq(core.bad_image), self.loaded.eq(controller.ready)]
+                     self.bad_image.eq(core.bad_image | check.bad),
+                     self.faults.eq(core.faults), self.loaded.eq(check.good),
+                     check.address.eq(self._memory.offset), check.present.eq(controller.ready)]
         spilled = []
         for spills, name, address in (
                 (self._hardware.spills_residual, "residual", self._memory.residual_offset),
@@ -114,14 +122,20 @@ class StreamedCore(wiring.Component):
         return m
 
     def _connect_reads(self, m, masters):
-        if len(masters) == 1:
-            wiring.connect(m, masters[0], self._controller.axi)
-            return
-        arbiter = ReadArbiter(self._hardware.port_bits, len(masters))
-        m.submodules.arbiter = arbiter
-        for master, port in zip(masters, arbiter.masters):
-            wiring.connect(m, master, port)
-        wiring.connect(m, arbiter.memory, self._controller.axi)
+        last = masters[0]
+        if len(masters) > 1:
+            arbiter = ReadArbiter(self._hardware.port_bits, len(masters))
+            m.submodules.arbiter = arbiter
+            for master, port in zip(masters, arbiter.masters):
+                wiring.connect(m, master, port)
+            last = arbiter.memory
+        # No master asks for anything before the check is over, so it needs no arbiter.
+        memory = self._controller.axi
+        m.d.comb += [port.r.payload.eq(memory.r.payload) for port in (last, self._check.port)]
+        with m.If(self._check.busy):
+            _connect_read(m, self._check.port, memory)
+        with m.Else():
+            _connect_read(m, last, memory)
 
     def _connect_writes(self, m, masters):
         """Of the host, whose image is watched, and of the accelerator."""
@@ -134,7 +148,7 @@ class StreamedCore(wiring.Component):
             through.payload.address.eq(writes.payload.address + self._memory.offset),
             watch.en.eq(writes.valid & writes.ready),
             watch.address.eq(writes.payload.address), watch.data.eq(writes.payload.data),
-            self.loaded.eq(watch.loaded),
+            self._check.clear.eq(~watch.loaded),
         ]
         for number, master in enumerate(masters):
             writer = WordWriter(self._hardware.port_bits)
@@ -144,10 +158,17 @@ class StreamedCore(wiring.Component):
         wiring.connect(m, merge.o, self._controller.writes)
 
 
+def _connect_read(m, master, memory):
+    """All but the data, which go to every master."""
+    m.d.comb += [memory.ar.payload.eq(master.ar.payload), memory.ar.valid.eq(master.ar.valid),
+                 master.ar.ready.eq(memory.ar.ready), master.r.valid.eq(memory.r.valid),
+                 memory.r.ready.eq(master.r.ready)]
+
+
 class BoardCore(wiring.Component):
     """`StreamedCore` with the pins of its chip: what `boards.top` takes for an accelerator.
 
-    Ports: `i`, `o`, `loaded`, `bad_image`, and with SDRAM `writes`, as of `StreamedCore`.
+    Ports: `i`, `o`, `loaded`, `bad_image`, `faults`, and with SDRAM `writes`, as of `StreamedCore`.
     """
 
     def __init__(self, streamed: StreamedCore, memory: ExternalMemory) -> None:

@@ -7,8 +7,10 @@ import termios
 import time
 from types import TracebackType
 
+from hw.command import CommandError
 
-class LinkError(RuntimeError):
+
+class LinkError(CommandError):
     """The board does not answer, or what it answers cannot be right; one sentence."""
 
 

@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from amaranth import Cat, Elaboratable, Module, ResetInserter, Signal
+from amaranth import Cat, Const, Elaboratable, Module, ResetInserter, Signal
 from amaranth.build.run import BuildPlan
 from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In, Out
@@ -23,8 +23,8 @@ class System(wiring.Component):
     """The accelerator on a serial line: all of a board that is not pins or clock.
 
     core:     component with the ports `i` and `o` of `hw.accelerator.Accelerator`, and if
-              `identity.writable` with `writes` of `boards.memory.StreamedCore`, whose `loaded`
-              and `bad_image` become the flags of the status
+              `identity.writable` with `writes` of `boards.memory.StreamedCore`; its `loaded`,
+              `bad_image` and `faults`, as far as it has them, become the flags of the status
     identity: of the core
     divisor:  cycles a bit, at least 4
     silence:  cycles after which a frame that stops is given up
@@ -52,8 +52,10 @@ class System(wiring.Component):
         wiring.connect(m, link.tx, transmitter.i)
         if self._identity.writable:
             wiring.connect(m, link.writes, self._core.writes)
-        if "loaded" in self._core.signature.members:
-            m.d.comb += link.flags.eq(Cat(self._core.loaded, self._core.bad_image))
+        core, there = self._core, self._core.signature.members
+        if "faults" in there:
+            image = Cat(core.loaded, core.bad_image) if "loaded" in there else Const(0, 2)
+            m.d.comb += link.flags.eq(Cat(image, core.faults))
 
         unstopped = Signal()
         with m.If(receiver.error):

@@ -3,8 +3,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
-from amaranth import Cat, Module, Mux, unsigned
+from amaranth import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,6 +15,7 @@ from hw.attention import Attention
 from hw.axi import ADDRESS_BITS, ReadPort
 from hw.config import HardwareConfig
 from hw.dispatch import Dispatch
+from hw.faults import FAULTS, MemoryWatch
 from hw.fetch import Fetch
 from hw.finish import Finish
 from hw.gather import Gather
@@ -20,6 +23,7 @@ from hw.isa import Op
 from hw.lanes import LaneArray
 from hw.layout import LINE_WORDS
 from hw.loader import Loader
+from hw.parity import CheckedLanes
 from hw.readout import OUTPUT, Readout
 from hw.sequencer import Sequencer
 from hw.spike_memory import SpikeMemory, by_bank
@@ -68,6 +72,8 @@ class Accelerator(wiring.Component):
       `trace_activity`  what each cycle is spent on
       with streamed weights: `weights` (AXI4 read master), `weights_address` of the image in memory,
       `enable` (the image is there), `bad_image` (it is not one)
+      with streamed weights or parity: `faults` (`hw.faults.FAULTS`: levels until reset; with one of
+      them no answer follows, only a reset helps)
       with a spilled residual stream: `residual` (AXI4 master), `residual_address` of its place
       with windowed spike maps: `maps` (AXI4 master), `maps_address` likewise
     Latency and throughput: what the counters say; the next inference's samples are taken when the
@@ -81,6 +87,7 @@ class Accelerator(wiring.Component):
             "o": Out(stream.Signature(OUTPUT)),
         } | ({"weights": Out(ReadPort(hardware.port_bits)), "weights_address": In(ADDRESS_BITS),
               "enable": In(1), "bad_image": Out(1)} if hardware.streamed else {})
+          | ({"faults": Out(FAULTS)} if hardware.streamed or hardware.parity else {})
           | ({"residual": Out(DataPort(hardware.port_bits)), "residual_address": In(ADDRESS_BITS)}
              if hardware.spills_residual else {})
           | ({"maps": Out(DataPort(hardware.port_bits)), "maps_address": In(ADDRESS_BITS)}
@@ -97,7 +104,8 @@ class Accelerator(wiring.Component):
         m.submodules.loader = loader = Loader(hardware)
         m.submodules.gather = gather = Gather(hardware)
         m.submodules.dispatch = dispatch = Dispatch(hardware)
-        m.submodules.lanes = lanes = LaneArray(hardware, images.weights)
+        lanes = (CheckedLanes if hardware.parity else LaneArray)(hardware, images.weights)
+        m.submodules.lanes = lanes
         m.submodules.finish = finish = Finish(hardware, images.params)
         m.submodules.attention = attention = Attention(hardware)
         m.submodules.readout = readout = Readout(hardware)
@@ -151,10 +159,11 @@ class Accelerator(wiring.Component):
                 sequencer.program_ready.eq(fetch.program_ready),
                 self.bad_image.eq(fetch.bad_image),
             ]
-        busy = []
+        busy, watches = [], [fetch.watch] if hardware.streamed else []
         if hardware.spills_residual:
             m.submodules.spill = spill = ResidualSpill(hardware)
             busy.append(spill.busy)
+            watches.append(spill.watch)
             wiring.connect(m, spill.port, wiring.flipped(self.residual))
             wiring.connect(m, finish.spill, spill.words)
             m.d.comb += [
@@ -165,6 +174,7 @@ class Accelerator(wiring.Component):
         if hardware.spills_maps:
             m.submodules.window = window = MapWindow(hardware)
             busy.append(window.busy)
+            watches.append(window.watch)
             wiring.connect(m, window.port, wiring.flipped(self.maps))
             wiring.connect(m, window.write, memory.load)
             wiring.connect(m, window.read, memory.store)
@@ -177,6 +187,7 @@ class Accelerator(wiring.Component):
                 window.row_done.eq(finish.row_done | loader.row_done),
                 gather.row_free.eq(window.row_free), loader.row_free.eq(window.row_free),
             ]
+        busy += self._connect_faults(m, watches, lanes, finish)
         m.d.comb += sequencer.hold.eq(Cat(busy).any())
         if self._trace:
             self._connect_traces(m, ins, finish, attention)
@@ -193,6 +204,23 @@ class Accelerator(wiring.Component):
                                   if hardware.streamed else 0),
             ]
         return m
+
+    def _connect_faults(self, m, watches, lanes, finish):
+        """Returns what holds the program: what was computed from bad data is not sent."""
+        if watches:
+            m.submodules.watch = watch = MemoryWatch(self._hardware.timeout_bits)
+            m.d.comb += [watch.i.eq(reduce(or_, (each.as_value() for each in watches))),
+                         self.faults.response.eq(watch.response),
+                         self.faults.silence.eq(watch.silence)]
+        if self._hardware.parity:
+            wrong = [lanes.error]
+            if not self._hardware.spills_residual:
+                wrong.append(finish.residual_error)
+            parity = Signal()
+            m.d.comb += self.faults.parity.eq(parity)
+            with m.If(Cat(wrong).any()):
+                m.d.sync += parity.eq(1)
+        return [self.faults.as_value().any()] if watches or self._hardware.parity else []
 
     def _connect_traces(self, m, ins, finish, attention):
         spikes, residual = self.trace_spikes, self.trace_residual

@@ -24,8 +24,8 @@ import numpy as np
 
 from hw.area_terms import unit_terms
 from hw.block_ram import block_ram
+from hw.command import Outcome, Parser, execute
 from hw.config import HardwareConfig
-from hw.report import SynthesisError
 
 MODEL = Path(__file__).parent / "area.json"
 RESOURCES = ("lut", "ff")
@@ -174,32 +174,34 @@ def unit_table(model: AreaModel) -> list[str]:
     return lines
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit status 0; 1 if yosys fails; 2 for bad input."""
-    parser = argparse.ArgumentParser(prog="python -m hw.area",
-                                     description="The area model, see docs/performance.md.")
+def build_parser() -> Parser:
+    parser = Parser(prog="python -m hw.area",
+                    description="The area model, see docs/performance.md.")
     parser.add_argument("command", choices=("fit", "check"),
                         help="fit: synthesize samples and write the model; check: compare")
     parser.add_argument("--model", type=Path, default=MODEL, metavar="FILE",
                         help="the area model (%(default)s)")
     parser.add_argument("--units", action="store_true", help="LUTs of each unit, too")
-    arguments = parser.parse_args(argv)
-    try:
-        if arguments.command == "fit":
-            from hw.area_samples import synthesize_samples
+    return parser
 
-            model = fit(synthesize_samples())
-            model.save(arguments.model)
-        else:
-            model = AreaModel.load(arguments.model)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except SynthesisError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 0; 1 if yosys fails; 2 for bad input."""
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    if arguments.command == "fit":
+        from hw.area_samples import synthesize_samples
+
+        model = fit(synthesize_samples())
+        model.save(arguments.model)
+    else:
+        model = AreaModel.load(arguments.model)
     print("\n".join(table(model) + (unit_table(model) if arguments.units else [])))
-    return 0
+    return Outcome({"coefficients": model.coefficients, "errors": {
+        kind: {name: model.errors(kind, held_out) for held_out, name in (
+            (False, "fit"), (True, "held_out"))} for kind in RESOURCES}})
 
 
 if __name__ == "__main__":

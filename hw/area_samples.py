@@ -5,10 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tqdm import tqdm
-
 from hw.area import Sample
 from hw.area_terms import unit_terms
+from hw.command import progress_bar
 from hw.compiler import Program, compile_model
 from hw.config import HardwareConfig
 from hw.core import TOP, core_statistics
@@ -85,7 +84,7 @@ CASES = (
 
 def synthesize_samples() -> list[Sample]:
     """Synthesize all cases, or take them from the cache.  Raises SynthesisError."""
-    return [sample(each) for each in tqdm(CASES, desc="samples", disable=None)]
+    return [sample(each) for each in progress_bar(CASES, desc="samples")]
 
 
 def sample(each: Case) -> Sample:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """AXI4 master ports, and the units that read and write memory in long bursts through them."""
 
-from amaranth import Module, Mux, Signal, unsigned
+from amaranth import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
@@ -13,6 +13,7 @@ BEAT_COUNT_BITS = 28
 BURST = 64
 # Beats under way or waiting: the memory may take 3/4 of this many cycles to answer unnoticed.
 READ_AHEAD = 4 * BURST
+OKAY = 0   # of the responses
 
 
 class Address(data.StructLayout):
@@ -51,6 +52,18 @@ class WritePort(wiring.Signature):
         super().__init__({"aw": Out(stream.Signature(Address())),
                           "w": Out(stream.Signature(WriteBeat(port_bits))),
                           "b": In(stream.Signature(unsigned(2)))})
+
+
+class Watch(data.StructLayout):
+    """What a master sees of its memory in a cycle; those of several masters are ORed.
+
+    owed:    a burst is offered, or is under way: the memory has to do something
+    moved:   it did, on any channel
+    refused: a response that is not OKAY
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"owed": 1, "moved": 1, "refused": 1})
 
 
 def block_bytes(port_bits: int) -> int:
@@ -101,7 +114,8 @@ class Reader(wiring.Component):
 
     Throughput one beat per cycle; latency that of the memory and 3 cycles.
     Ports: `start` (pulse, while not `busy`), `address` (bytes, a multiple of `block_bytes`),
-    `beats`, `port`, `o`, `busy` (until the last beat left `o`), `level` (beats waiting at `o`).
+    `beats`, `port`, `o`, `busy` (until the last beat left `o`), `level` (beats waiting at `o`),
+    `watch`.
     """
 
     def __init__(self, port_bits: int) -> None:
@@ -109,7 +123,7 @@ class Reader(wiring.Component):
         super().__init__({
             "start": In(1), "address": In(ADDRESS_BITS), "beats": In(BEAT_COUNT_BITS),
             "port": Out(ReadPort(port_bits)), "o": Out(stream.Signature(unsigned(port_bits))),
-            "busy": Out(1), "level": Out(range(READ_AHEAD + 1)),
+            "busy": Out(1), "level": Out(range(READ_AHEAD + 1)), "watch": Out(Watch()),
         })
 
     def elaborate(self, platform):
@@ -129,6 +143,18 @@ class Reader(wiring.Component):
         ]
         wiring.connect(m, bursts.o, wiring.flipped(self.port.ar))
         m.d.sync += [room.eq(room - Mux(asked, bursts.size, 0) + taken), left.eq(left - taken)]
+        # A bit set for each burst under way: each found room for a full one, so there are no more.
+        # It takes half of a counter's LUTs.
+        under_way, came, ended = Signal(READ_AHEAD // BURST), Signal(), Signal()
+        r = self.port.r
+        m.d.comb += [came.eq(r.valid & r.ready), ended.eq(came & r.payload.last),
+                     self.watch.owed.eq(bursts.o.valid | under_way[0]),
+                     self.watch.moved.eq(asked | came),
+                     self.watch.refused.eq(came & (r.payload.resp != OKAY))]
+        with m.If(asked & ~ended):
+            m.d.sync += under_way.eq(Cat(1, under_way))
+        with m.If(ended & ~asked):
+            m.d.sync += under_way.eq(under_way >> 1)
         with m.If(self.start):
             m.d.sync += left.eq(self.beats)
         return m
@@ -142,7 +168,7 @@ class Writer(wiring.Component):
     Throughput one beat per cycle.
     Ports: `start` (pulse, while not `busy`), `address` (bytes, a multiple of `block_bytes`),
     `beats`, `port`, `i`, `busy` (until the memory has acknowledged the last burst), `room` (beats
-    that `i` takes without waiting).
+    that `i` takes without waiting), `watch`.
     """
 
     def __init__(self, port_bits: int) -> None:
@@ -150,7 +176,7 @@ class Writer(wiring.Component):
         super().__init__({
             "start": In(1), "address": In(ADDRESS_BITS), "beats": In(BEAT_COUNT_BITS),
             "port": Out(WritePort(port_bits)), "i": In(stream.Signature(unsigned(port_bits))),
-            "busy": Out(1), "room": Out(range(READ_AHEAD + 1)),
+            "busy": Out(1), "room": Out(range(READ_AHEAD + 1)), "watch": Out(Watch()),
         })
 
     def elaborate(self, platform):
@@ -162,11 +188,11 @@ class Writer(wiring.Component):
         waiting, owed = Signal(range(READ_AHEAD + 1)), Signal(range(READ_AHEAD + 1))
         in_burst, unanswered = Signal(range(BURST)), Signal(range(READ_AHEAD + 1))
         left = Signal(BEAT_COUNT_BITS)   # to be sent
-        came, announced, sent = Signal(), Signal(), Signal()
+        came, announced, sent, answered = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             came.eq(self.i.valid & self.i.ready),
             announced.eq(bursts.o.valid & bursts.o.ready),
-            sent.eq(port.w.valid & port.w.ready),
+            sent.eq(port.w.valid & port.w.ready), answered.eq(port.b.valid & port.b.ready),
             bursts.start.eq(self.start), bursts.address.eq(self.address),
             bursts.beats.eq(self.beats),
             bursts.allow.eq((waiting >= bursts.size) & (unanswered < READ_AHEAD)),
@@ -177,12 +203,15 @@ class Writer(wiring.Component):
             queue.r_en.eq(sent), port.b.ready.eq(1),
             self.busy.eq((left != 0) | (unanswered != 0)),
             self.room.eq(READ_AHEAD - queue.w_level),
+            self.watch.owed.eq(bursts.o.valid | (unanswered != 0)),
+            self.watch.moved.eq(announced | sent | answered),
+            self.watch.refused.eq(answered & (port.b.payload != OKAY)),
         ]
         wiring.connect(m, bursts.o, wiring.flipped(port.aw))
         size = Mux(announced, bursts.size, 0)
         m.d.sync += [
             waiting.eq(waiting + came - size), owed.eq(owed + size - sent), left.eq(left - sent),
-            unanswered.eq(unanswered + announced - (port.b.valid & port.b.ready)),
+            unanswered.eq(unanswered + announced - answered),
         ]
         with m.If(sent):
             m.d.sync += in_burst.eq(Mux(port.w.payload.last, 0, in_burst + 1))

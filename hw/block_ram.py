@@ -78,6 +78,9 @@ def rams(hardware: HardwareConfig) -> Iterator[Ram]:
     yield Ram("weights", geometry.banks, hardware.weight_rows,
               geometry.lanes * hardware.weight_bits, two_reads=geometry.ports == 2,
               rom=not streamed)
+    if hardware.parity:
+        yield Ram("parity of the weights", geometry.banks, hardware.weight_rows, 1,
+                  two_reads=geometry.ports == 2, rom=not streamed)
     depth = 1 << param_address_bits(hardware) if streamed else max(2, hardware.param_rows)
     yield Ram("parameters", 1, depth, ParamRow(hardware).size, rom=not streamed,
               block=streamed)
@@ -85,7 +88,7 @@ def rams(hardware: HardwareConfig) -> Iterator[Ram]:
         yield Ram(f"spikes, half {half}", LINE_WORDS, max(2, lines), geometry.spike_word)
     if not hardware.spills_residual:
         yield Ram("residual stream", 1, max(2, hardware.residual_words),
-                  geometry.neurons * hardware.residual_width)
+                  geometry.neurons * hardware.residual_width + hardware.parity)
     yield Ram("attention counters", hardware.attention_engines,
               hardware.max_timesteps * hardware.attention_lanes, 4 * hardware.attention_lanes)
     words = hardware.program_words if streamed else (

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from hw import toolchains
 from hw.accelerator import Accelerator
 from hw.asic import target
 from hw.choice import board_hardware
+from hw.command import CommandError, Outcome, Parser, doing, execute, note
 from hw.compiler import Program, compile_model
 from hw.config import HardwareConfig
 from hw.generate import accelerator_verilog, component_verilog
@@ -31,7 +32,7 @@ from hw.model import (
     replace_directory,
     sha256,
 )
-from hw.options import add_spill_options, weight_count
+from hw.options import add_parity_option, add_spill_options, weight_count
 from hw.packaging import SCRIPTS, scripts
 from hw.report import (
     SynthesisError,
@@ -45,7 +46,8 @@ from hw.report import (
 )
 from hw.soc import ADDRESSES, CONTROL, peripheral
 from hw.soc import NAME as PERIPHERAL
-from hw.toolchains import Timing, Toolchain, ToolError
+from hw.toolchains import Timing, Toolchain
+from hw.toolchains.nextpnr import FLOORPLAN
 
 CACHE = Path("build") / "cache"
 TOP = "top"
@@ -55,10 +57,10 @@ WEIGHT_SHARE = 0.6
 MEMORY_PORT_BITS = 64
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     import boards  # hw knows no board; only this command does
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m hw.build",
         description="Write sources, constraints, memory images and scripts for a board, and report "
                     "what they use of its device (yosys); with --bitstream, place and route too.")
@@ -80,7 +82,10 @@ def build_parser() -> argparse.ArgumentParser:
                         help="where the weights are: block_ram, or a chip of the board, flash or "
                              "sdram (default: block_ram if they fit, else the chip)")
     add_spill_options(parser)
+    add_parity_option(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="output (build/BOARD)")
+    parser.add_argument("--no-synthesis", action="store_false", dest="synthesis",
+                        help="sources only: no yosys, which takes minutes, and no resources")
     parser.add_argument("--bitstream", action="store_true",
                         help="place, route and write the bitstream")
     parser.add_argument("--toolchain", choices=toolchains.NAMES,
@@ -94,90 +99,183 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 if the design does not fit or a tool fails; 2 for bad input."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        if arguments.target == "asic":
-            arguments.model = arguments.model or SHIPPED_MODEL
-            return target.run(arguments, CACHE)
-        return run(arguments)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (SynthesisError, ToolError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return execute(build_parser(), run, argv)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Build and report; ValueError for anything wrong with the input."""
+def run(arguments: argparse.Namespace) -> Outcome:
+    import boards
+
+    if arguments.list_boards:
+        found = [*map(boards.get, boards.NAMES)]
+        print(board_table(found))
+        return Outcome({"boards": [board_facts(board) for board in found]})
+    if arguments.target == "asic":
+        arguments.model = arguments.model or SHIPPED_MODEL
+        return target.run(arguments, CACHE)
+    spills = {"spill_residual": arguments.spill_residual, "spike_lines": arguments.spike_lines}
+    built = build(arguments.model, arguments.board, arguments.out, lanes=arguments.lanes,
+                  banks=arguments.banks, weights=arguments.weights, clock_mhz=arguments.clock_mhz,
+                  synthesis=arguments.synthesis, bitstream=arguments.bitstream,
+                  toolchain=arguments.toolchain, parity=arguments.parity, **spills)
+    note(*built.next_steps)
+    if built.timing is not None and not built.timing.met:
+        raise MissedClockError(f"the bitstream misses its clock: {built.timing.fmax_mhz:.1f} of "
+                               f"{built.timing.target_mhz:g} MHz; --clock-mhz makes it slower")
+    return Outcome(built.to_dict())
+
+
+class MissedClockError(CommandError):
+    """The bitstream was written, but is slower than its clock."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A build for a board.
+
+    directory:  with the sources, constraints, scripts, memory images and reports
+    hardware:   of the accelerator
+    used:       resources by path of the module, children included; {} without synthesis
+    multipliers: cells that multiply or divide; None without synthesis
+    timing:     of place and route; None without a bitstream
+    next_steps: what to do with it, one sentence each
+    """
+
+    directory: Path
+    board: str
+    hardware: HardwareConfig
+    used: Mapping[str, Usage]
+    multipliers: int | None
+    timing: Timing | None
+    next_steps: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its figures, for programs."""
+        return {"directory": self.directory, "board": self.board,
+                "hardware": self.hardware.to_dict(),
+                "used": total(self.used) if self.used else None, "modules": dict(self.used),
+                "multipliers": self.multipliers,
+                "timing": self.timing.to_dict() if self.timing else None,
+                "next_steps": self.next_steps}
+
+
+def build(model: Path | str | None, board: str, out: Path | str | None = None, *,
+          lanes: int | None = None, banks: int | None = None, weights: str | None = None,
+          clock_mhz: float | None = None, synthesis: bool = True, bitstream: bool = False,
+          toolchain: str | None = None, spill_residual: bool = False,
+          spike_lines: Sequence[int] | None = None, parity: bool = False) -> Built:
+    """Write sources, constraints, memory images and scripts for a board, and report.
+
+    model:     directory of `quantize.pipeline.quantize`; None: the shipped one for the board
+    board:     one of `boards.NAMES`
+    out:       directory, which appears complete or not at all; None: build/BOARD
+    lanes, banks: of the hardware; without them what the explorer chooses for the board
+    weights:   "block_ram", or a chip of the board, "flash" or "sdram"; None: the first that fits
+    clock_mhz: of the design; None: that of the board's description
+    synthesis: False: sources only, in seconds, and no resources
+    bitstream: place, route, write the bitstream; `toolchain`: with which tools
+    spill_residual, spike_lines: what the memory of the weights keeps besides them
+    parity:    a parity bit for each word of the weights and the residual stream
+
+    Prints the resources.  Raises ValueError for anything wrong with the input, SynthesisError and
+    ToolError if a tool fails, or the design does not fit.
+    """
     import boards
     from boards.memory import check_room
 
-    if arguments.list_boards:
-        print(board_table([*map(boards.get, boards.NAMES)]))
-        return 0
-    board = boards.get(arguments.board)
-    if arguments.clock_mhz is not None:
-        board = replace(board, core_mhz=arguments.clock_mhz)
-    if board.clocking is not None:   # refuses a clock before anything is written
-        board.clocking(board.oscillator_hz, board.clock_hz)
-    out = arguments.out or Path("build") / arguments.board
+    place = boards.get(board)
+    if clock_mhz is not None:
+        place = replace(place, core_mhz=clock_mhz)
+    if place.clocking is not None:   # refuses a clock before anything is written
+        place.clocking(place.oscillator_hz, place.clock_hz)
+    out = Path(out or Path("build") / board)
     check_output(out)
-    if arguments.bitstream and board.peripheral:
-        raise ValueError(f"--bitstream is for boards without processors, not {board.name!r}: "
+    if bitstream and place.peripheral:
+        raise ValueError(f"--bitstream is for boards without processors, not {place.name!r}: "
                          "Vivado makes the bitstream of its whole system, with the scripts of the "
                          "output")
-    if arguments.weights is not None:
-        board.memory(arguments.weights)
-    if arguments.model is None:
-        arguments.model = board.model
-    model = FixedPointModel.load(arguments.model)
-    memory = choose_memory(model, arguments.weights, board)
-    toolchain = None
-    if arguments.bitstream:
-        toolchain = choose_toolchain(board, arguments.toolchain, memory)
-    hardware = choose_hardware(model, arguments, board, memory)
-    program = compile_model(model, hardware)
+    if bitstream and not synthesis:
+        raise ValueError("--bitstream needs synthesis: it must be without --no-synthesis")
+    if weights is not None:
+        place.memory(weights)
+    directory = Path(model or place.model)
+    loaded = FixedPointModel.load(directory)
+    memory = choose_memory(loaded, weights, place)
+    tools = choose_toolchain(place, toolchain, memory) if bitstream else None
+    options = argparse.Namespace(model=directory, lanes=lanes, banks=banks,
+                                 spill_residual=spill_residual, spike_lines=spike_lines)
+    hardware = choose_hardware(loaded, options, place, memory)
+    with doing("compiling the network"):
+        program = compile_model(loaded, hardware)
     if memory is not None:
         check_room(memory, program)
-    print(f"weights in {memory.kind if memory else 'block_ram'}: {weight_bits(model):,} bits, "
-          f"{board.ram_bits:,} bits of block RAM on the device", flush=True)
-
-    start = time.perf_counter()
+    note(f"weights in {memory.kind if memory else 'block_ram'}: {weight_bits(loaded):,} bits, "
+         f"{place.ram_bits:,} bits of block RAM on the device")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".build-") as temporary:
         folder = Path(temporary) / "build"
         folder.mkdir()
-        source, top = write_sources(folder, program, board, memory)
-        generated = time.perf_counter() - start
-        print(f"generated in {generated:.1f} s; yosys takes one to five minutes, unless it has "
-              "seen this design before", flush=True)
-        netlist = folder / f"{top}.json" if toolchain and toolchain.uses_yosys else None
-        statistics = synthesize(source, top, CACHE, family=board.family, netlist=netlist)
-        modules = hierarchy(statistics["netlist"], top, board.family)
-        over = over_budget(total(modules), board.resources, board.family)
-        print(report(program, board, modules, memory))
-        print(f"cells that multiply or divide: {multipliers(statistics['rtl'])}")
-        print(f"yosys: {time.perf_counter() - start - generated:.1f} s", flush=True)
-        if over:
-            print(f"error: the design does not fit {board.part}: {', '.join(over)}",
-                  file=sys.stderr)
-            return 1
-        timing = None
-        if toolchain is not None:
-            timing = toolchain.build(folder, top, board.part, board.sync_mhz, CACHE)
+        start = time.perf_counter()
+        with doing("generating Verilog"):
+            source, top = write_sources(folder, program, place, memory)
+        note(f"generated in {time.perf_counter() - start:.1f} s")
+        modules, multiplying, timing = {}, None, None
+        if synthesis:
+            modules, multiplying = map_to(source, top, program, place, memory, tools)
+        if tools is not None:
+            timing = tools.build(folder, top, place.part, place.sync_mhz, CACHE)
+            draw_floorplan(folder, f"{loaded.network.name or 'network'} on {place.part}")
             print(timing.text())
-            print("; ".join(f"{tool}: {seconds:.1f} s" for tool, seconds in timing.seconds.items()))
-        write_reports(folder, program, board, arguments.model, modules, over, timing, memory)
+            note("; ".join(f"{tool}: {seconds:.1f} s" for tool, seconds in timing.seconds.items()))
+        write_reports(folder, program, place, directory, modules, timing, memory)
         replace_directory(folder, out)
-    print(f"wrote {out}")
-    if memory is not None:
-        print(loading(memory, out))
+    note(f"wrote {out}")
+    return Built(out, board, hardware, modules, multiplying, timing,
+                 tuple(next_steps(place, out, memory, tools, timing)))
+
+
+def draw_floorplan(folder: Path, title: str) -> None:
+    """A picture of where the units are, where place and route left their places."""
+    if (placed := folder / FLOORPLAN).is_file():
+        from hw.diagram import floorplan, save
+
+        save(floorplan(json.loads(placed.read_text())["modules"], title),
+             placed.with_suffix(".svg"))
+
+
+def map_to(source: Path, top: str, program: Program, board: Any, memory: Any,
+           tools: Toolchain | None) -> tuple[dict[str, Usage], int]:
+    """What yosys makes of a design for a board's device, printed: usage by module, and how many
+    cells multiply.  SynthesisError if that does not fit.
+    """
+    note("yosys takes one to five minutes, unless it has seen this design before")
+    start = time.perf_counter()
+    netlist = source.with_name(f"{top}.json") if tools and tools.uses_yosys else None
+    statistics = synthesize(source, top, CACHE, family=board.family, netlist=netlist)
+    modules = hierarchy(statistics["netlist"], top, board.family)
+    multiplying = multipliers(statistics["rtl"])
+    print(report(program, board, modules, memory))
+    print(f"cells that multiply or divide: {multiplying}")
+    note(f"yosys: {time.perf_counter() - start:.1f} s")
+    if over := over_budget(total(modules), board.resources, board.family):
+        raise SynthesisError(f"the design does not fit {board.part}: {', '.join(over)}")
+    return modules, multiplying
+
+
+def next_steps(board: Any, out: Path, memory: Any, toolchain: Toolchain | None,
+               timing: Timing | None) -> list[str]:
+    """What to do with a build."""
+    steps = [] if memory is None else [loading(memory, out)]
     if board.peripheral:
-        print(f"for a system in Vivado: {' and '.join(SCRIPTS)} in {out}; of its bitstream, "
-              f"program it: {board.loader.format(bit='FILE')}")
-        return 0
-    return finish(board, out, toolchain, timing)
+        return [*steps, (f"for a system in Vivado: {' and '.join(SCRIPTS)} in {out}; of its "
+                         f"bitstream, program it: {board.loader.format(bit='FILE')}")]
+    if toolchain is None or timing is None:
+        if toolchains.installed(board.toolchains) is None:
+            return [*steps, f"for a bitstream: {toolchains.get(board.toolchains[0]).missing()}"]
+        return [*steps, "for a bitstream: --bitstream"]
+    if timing.met:
+        steps.append("program it: "
+                     + board.loader.format(bit=out / f"{TOP}.{toolchain.suffix}"))
+    return steps
 
 
 def choose_toolchain(board: Any, name: str | None, memory: Any = None) -> Toolchain:
@@ -199,22 +297,6 @@ def choose_toolchain(board: Any, name: str | None, memory: Any = None) -> Toolch
     return chosen
 
 
-def finish(board: Any, out: Path, toolchain: Toolchain | None, timing: Timing | None) -> int:
-    """Tell what comes next; exit status 1 for a bitstream that misses its clock."""
-    if toolchain is None or timing is None:
-        if toolchains.installed(board.toolchains) is None:
-            print(f"for a bitstream: {toolchains.get(board.toolchains[0]).missing()}")
-        else:
-            print("for a bitstream: --bitstream")
-        return 0
-    if not timing.met:
-        print(f"error: the bitstream misses its clock: {timing.fmax_mhz:.1f} of "
-              f"{timing.target_mhz:g} MHz; --clock-mhz makes it slower", file=sys.stderr)
-        return 1
-    print(f"program it: {board.loader.format(bit=out / f'{TOP}.{toolchain.suffix}')}")
-    return 0
-
-
 def board_table(boards: Sequence[Any]) -> str:
     """Device, clock, LUTs, memory, tools, and command that programs it, of each board."""
     lines = [(f"{'board':<13} {'device':<20} {'MHz':>5} {'LUT':>7} {'RAM bits':>10}  "
@@ -231,6 +313,15 @@ def board_table(boards: Sequence[Any]) -> str:
         lines.append(f"{board.name:<13} "
                      + board.loader.format(bit="FILE" if board.peripheral else bit))
     return "\n".join(lines)
+
+
+def board_facts(board: Any) -> dict[str, Any]:
+    """A line of the table, for programs."""
+    return {"name": board.name, "part": board.part, "clock_mhz": board.sync_mhz,
+            "available": board.resources, "ram_bits": board.ram_bits,
+            "weights": board.weight_memories, "loader": board.loader,
+            "toolchains": {name: toolchains.get(name).missing() is None
+                           for name in board.toolchains}}
 
 
 def choose_memory(model: FixedPointModel, name: str | None, board: Any) -> Any:
@@ -281,7 +372,7 @@ def choose_hardware(model: FixedPointModel, arguments: argparse.Namespace,
         return HardwareConfig.for_model(model, **wanted, port_bits=MEMORY_PORT_BITS, **spills)
     if not given:
         hardware, line = board_hardware(model, arguments.model, board, CACHE)
-        print(line, flush=True)
+        note(line)
         return hardware
     return HardwareConfig.for_model(model, **wanted)
 
@@ -324,16 +415,21 @@ def write_sources(folder: Path, program: Program, board: Any,
 
 
 def write_reports(folder: Path, program: Program, board: Any, model: Path,
-                  modules: Mapping[str, Usage], over: list[str], timing: Timing | None,
+                  modules: Mapping[str, Usage], timing: Timing | None,
                   memory: Any = None) -> None:
-    """report.txt, report.json, and the manifest with the hashes of what the build was made of."""
-    text = report(program, board, modules, memory) + (f"\n\n{timing.text()}" if timing else "")
-    (folder / "report.txt").write_text(text + "\n")
-    (folder / "report.json").write_text(json.dumps({
-        "board": board.name, "part": board.part, "available": asdict(board.resources),
-        "used": asdict(total(modules)), "over": over,
-        "clock_mhz": board.sync_mhz, "timing": timing.to_dict() if timing else None,
-        "modules": {path: asdict(usage) for path, usage in modules.items()}}, indent=1) + "\n")
+    """The manifest with the hashes of what the build was made of, and of a design that was mapped
+    to the device, report.txt and report.json.
+    """
+    if modules:
+        text = report(program, board, modules, memory)
+        (folder / "report.txt").write_text(
+            text + (f"\n\n{timing.text()}" if timing else "") + "\n")
+        (folder / "report.json").write_text(json.dumps({
+            "board": board.name, "part": board.part, "available": asdict(board.resources),
+            "used": asdict(total(modules)),
+            "clock_mhz": board.sync_mhz, "timing": timing.to_dict() if timing else None,
+            "modules": {path: asdict(usage) for path, usage in modules.items()}},
+            indent=1) + "\n")
     (folder / MANIFEST).write_text(json.dumps({
         "board": board.name, "weights": memory.kind if memory else "block_ram",
         "offset": memory.offset if memory else 0, "hardware": program.hardware.to_dict(),

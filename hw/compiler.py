@@ -121,7 +121,7 @@ def compile_model(model: FixedPointModel, hardware: HardwareConfig) -> Program:
     if hardware.streamed:
         stream = encode_stream(program, zip(
             tiles, *zip(*_tile_tables(weighted, tables, hardware), strict=True), strict=True),
-            hardware.port_bits, ParamRow(hardware).size)
+            hardware.port_bits, ParamRow(hardware).size, hardware.digest())
         return Program(model, hardware, plan, tuple(instructions), Images([], [], []),
                        tuple(tiles), stream)
     banks = [[0, *(int.from_bytes(row.tobytes(), "little") for rows, _ in tables

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The hardware as data: one frozen object sizes every unit, memory and bus of the accelerator."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -28,6 +30,8 @@ MIN_INTERVAL = 4
 MIN_ATTENTION_LANES = 8
 # A pooled position lies in windows of up to two rows, and each takes one cycle of the pool unit.
 POOL_ROWS = 2
+MAX_TIMEOUT_BITS = 32
+_WATCHES = ("timeout_bits", "parity")
 # Of a program besides those of its layers, at most: the input, bit planes, the end.
 EXTRA_INSTRUCTIONS = 3
 
@@ -65,6 +69,10 @@ class HardwareConfig:
     program_words: streamed: 32-bit words of the program memory
     residual_words may be 0 with streamed weights: the residual stream is in external memory, too.
     spills_maps:   streamed: spike maps that do not fit the spike memory go to external memory
+    timeout_bits:  streamed: a memory that owes something for 2**timeout_bits cycles is a fault
+                   (`hw.faults`); 0: it may take for ever
+    parity:        words of the weight banks and of the residual memory have a parity bit, which is
+                   checked when they are read
     """
 
     geometry: Geometry
@@ -99,6 +107,8 @@ class HardwareConfig:
     attention_engines: int = 1
     pairs: bool = False
     beside: bool = False
+    timeout_bits: int = 16
+    parity: bool = False
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -116,6 +126,9 @@ class HardwareConfig:
             raise ValueError(f"queue_depth must be at least 2, not {self.queue_depth!r}")
         if not 1 <= self.max_timesteps <= 16:
             raise ValueError(f"max_timesteps must be 1 to 16, not {self.max_timesteps!r}")
+        if self.timeout_bits > MAX_TIMEOUT_BITS:
+            raise ValueError(f"timeout_bits must be at most {MAX_TIMEOUT_BITS}, "
+                             f"not {self.timeout_bits!r}")
         if self.port_bits not in (0, *PORT_BITS):
             raise ValueError(f"port_bits must be 0 (weights on chip), 64 or 128, "
                              f"not {self.port_bits!r}")
@@ -223,6 +236,14 @@ class HardwareConfig:
     def logit_width(self) -> int:
         """y of the classifier, which is wider than that of the other layers."""
         return max(self.plane_width + self.fraction, 2 * self.param_width) + 1
+
+    def digest(self) -> bytes:
+        """8 bytes of a SHA-256, so that an image made for other hardware is not loaded; what only
+        watches shapes no image.
+        """
+        text = json.dumps({name: value for name, value in self.to_dict().items()
+                           if name not in _WATCHES}, sort_keys=True)
+        return hashlib.sha256(text.encode()).digest()[:8]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"spike_lines": list(self.spike_lines)}

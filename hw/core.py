@@ -5,16 +5,17 @@ import argparse
 import re
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hw.build import CACHE
+from hw.command import Outcome, Parser, doing, execute, note
 from hw.compiler import compile_model
 from hw.generate import accelerator_verilog
 from hw.model import SHIPPED_MODEL, FixedPointModel
 from hw.options import add_hardware_options, describe, hardware
-from hw.report import SynthesisError, hierarchy, hierarchy_table, multipliers, synthesize
+from hw.report import hierarchy, hierarchy_table, multipliers, synthesize
 
 TOP = "accelerator"
 LANE = re.compile(r"\.lanes\.lane\d+$")
@@ -44,8 +45,8 @@ def adders(rtl: Mapping[str, Any], top: str = TOP) -> int:
     return count(top)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m hw.core",
         description="Synthesize the accelerator of a model (yosys synth_xilinx -family xc7), "
                     "whatever its size, and print LUTs, FFs and block RAM by module.")
@@ -55,25 +56,24 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 1 if yosys fails; 2 for bad input."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        model = FixedPointModel.load(arguments.model)
-        program = compile_model(model, hardware([model], arguments))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(describe(model, program.hardware), flush=True)
-    try:
-        statistics = core_statistics(accelerator_verilog(program))
-    except SynthesisError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(hierarchy_table(hierarchy(statistics["netlist"], TOP)))
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    model = FixedPointModel.load(arguments.model)
+    program = compile_model(model, hardware([model], arguments))
+    note(describe(model, program.hardware))
+    with doing("generating Verilog"):
+        verilog = accelerator_verilog(program)
+    statistics = core_statistics(verilog)
+    modules, multiplying = hierarchy(statistics["netlist"], TOP), multipliers(statistics["rtl"])
+    print(hierarchy_table(modules))
     print(f"adders in the lanes: {adders(statistics['rtl']):,}")
-    print(f"cells that multiply or divide: {multipliers(statistics['rtl'])}")
-    return 0
+    print(f"cells that multiply or divide: {multiplying}")
+    return Outcome({"hardware": program.hardware.to_dict(), "modules": modules,
+                    "adders": adders(statistics["rtl"]), "multipliers": multiplying})
 
 
 if __name__ == "__main__":

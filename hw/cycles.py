@@ -131,7 +131,8 @@ class _Timeline:
                     self._load(values, start)
                     counted, idle = self.now, 0
                 case Op.PLANES:
-                    self.now = start + values["planes"] * values["residual_stride"]
+                    # One more: the last word is written from registers.
+                    self.now = start + values["planes"] * values["residual_stride"] + 1
                 case Op.END:
                     last = start + values["outputs"] + 3 * values["counters"]
                     return Prediction(tuple(layers), last - first + 1, last + 1)

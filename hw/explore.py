@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from hw.area import Area, AreaModel, shipped
 from hw.axi import PORT_BITS
 from hw.choice import FAMILY, SHIPPED, keep, key
+from hw.command import Outcome, Parser, execute, note, progress_bar
 from hw.compiler import compile_model
 from hw.config import MIN_INTERVAL, HardwareConfig
 from hw.cycles import predict_inference
@@ -152,7 +152,7 @@ def explore(workload: Workload, limit: Budget, ports: Sequence[int],
     spills = [False, *([True] if any(ports) else [])]
     seeds = [Choice(lanes, banks, port_bits=port, spill_residual=spill)
              for lanes, banks in SEEDS for port in ports for spill in spills if port or not spill]
-    with tqdm(unit=" configurations", desc=f"explore {workload.name}", disable=None) as bar:
+    with progress_bar(unit=" configurations", desc=f"explore {workload.name}") as bar:
         def progress(evaluated: int, waiting: int) -> None:
             bar.total, bar.n = evaluated + waiting, evaluated
             bar.refresh()
@@ -260,10 +260,10 @@ def write_points(path: Path, points: Sequence[Point], best: Sequence[Point],
     temporary.replace(path)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     import boards  # hw knows no board; only its commands do
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m hw.explore",
         description="Search lanes, banks, words, neurons, attention engines, reuse and the weight "
                     "ring for the fastest hardware that fits a board, and draw cycles against "
@@ -291,17 +291,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 2 for bad input, or if nothing fits."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        return run(arguments)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return execute(build_parser(), run, argv)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> Outcome:
     import boards
 
     if not 0 < arguments.fill <= 1:
@@ -330,11 +325,13 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{len(points)} configurations; LUTs within {errors.mean():.0f} % of synthesis in the "
           f"mean, {errors.max():.0f} % at most, on configurations that were not fitted")
     print(f"chosen: {flags(chosen.hardware)}")
-    print(f"wrote {out} and {out.with_suffix('.json').name}")
+    note(f"wrote {out} and {out.with_suffix('.json').name}")
     if arguments.keep:
         keep(SHIPPED, key(arguments.model[-1], limit.name), chosen)
-        print(f"kept in {SHIPPED}")
-    return 0
+        note(f"kept in {SHIPPED}")
+    return Outcome({"picture": out, "points": out.with_suffix(".json"),
+                    "configurations": len(points), "chosen": chosen.hardware.to_dict(),
+                    "flags": flags(chosen.hardware)})
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from hw.axi import ADDRESS_BITS, BEAT_COUNT_BITS, Reader, ReadPort, block_bytes
+from hw.axi import ADDRESS_BITS, BEAT_COUNT_BITS, Reader, ReadPort, Watch, block_bytes
 from hw.config import HardwareConfig
 from hw.current import ParamRow, param_write
 from hw.isa import WORD_BITS, bits_for
@@ -33,7 +33,7 @@ class Fetch(wiring.Component):
     Ports: `start` (pulse: begin an inference's pass, taken when the pass before is over), `address`
     of the image, `port`, `released`, `program`, `params`, `weights` (writes), `program_ready`
     (level: the program of this pass is in place), `tile`, `bad_image` (no MAGIC: stops),
-    `clearing` (from reset on, until the sums hold zeros of row 0 alone).
+    `clearing` (from reset on, until the sums hold zeros of row 0 alone), `watch` of the port.
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
@@ -47,7 +47,7 @@ class Fetch(wiring.Component):
             "params": Out(param_write(hardware)),
             "weights": Out(weight_write(hardware)),
             "program_ready": Out(1), "tile": Out(stream.Signature(unsigned(row))),
-            "bad_image": Out(1), "clearing": Out(1),
+            "bad_image": Out(1), "clearing": Out(1), "watch": Out(Watch()),
         })
 
     def elaborate(self, platform):
@@ -59,7 +59,7 @@ class Fetch(wiring.Component):
                                                       depth=PARAM_SLOTS)
         wiring.connect(m, reader.port, wiring.flipped(self.port))
         m.d.comb += [self.tile.valid.eq(tiles.r_rdy), self.tile.payload.eq(tiles.r_data),
-                     tiles.r_en.eq(self.tile.ready)]
+                     tiles.r_en.eq(self.tile.ready), self.watch.eq(reader.watch)]
 
         # Beats are collected in `row`; the write follows one cycle after the last of them.
         row_beats, param_beats = (-(-n // bits) for n in (self._row_bits, ParamRow(hardware).size))

@@ -31,7 +31,8 @@ class Finish(wiring.Component):
     `done` (pulse, when the last result is in memory), `acs`, `saturations`; `residuals` and
     `spikes` carry every result before pooling (traces, token sums); `restart` (pulse: a new
     inference), `released` (tiles finished in it), with streamed weights `params`, and with a
-    spilled residual stream `spill`; `row_done` (pulse: a row of the target is in memory).
+    spilled residual stream `spill`, else `residual_error` if there is parity; `row_done` (pulse: a
+    row of the target is in memory).
     """
 
     def __init__(self, hardware: HardwareConfig, params: Sequence[int]) -> None:
@@ -48,7 +49,8 @@ class Finish(wiring.Component):
             "done": Out(1), "acs": Out(TALLY_BITS), "saturations": Out(TALLY_BITS),
             "restart": In(1), "released": Out(TILE_COUNT_BITS), "row_done": Out(1),
         } | ({"params": In(param_write(hardware))} if hardware.streamed else {})
-          | ({"spill": Out(WordExchange(hardware))} if hardware.spills_residual else {}))
+          | ({"spill": Out(WordExchange(hardware))} if hardware.spills_residual else
+             {"residual_error": Out(1)} if hardware.parity else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -74,6 +76,8 @@ class Finish(wiring.Component):
             wiring.connect(m, residual.spill, wiring.flipped(self.spill))
         else:
             m.d.comb += residual.address.eq(current.ahead)
+            if hardware.parity:
+                m.d.comb += self.residual_error.eq(residual.error)
 
         wiring.connect(m, wiring.flipped(self.i), drain.i)
         wiring.connect(m, drain.o, current.i)

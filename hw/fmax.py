@@ -2,22 +2,23 @@
 """Clock frequency of the accelerator after place and route: `python -m hw.fmax MODEL`."""
 
 import argparse
-import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hw import toolchains
 from hw.build import CACHE
+from hw.command import Outcome, Parser, doing, execute, note
 from hw.compiler import compile_model
 from hw.generate import accelerator_verilog
 from hw.harness import NAME as HARNESS
 from hw.harness import harness
 from hw.model import SHIPPED_MODEL, FixedPointModel
 from hw.options import add_hardware_options, describe, hardware
-from hw.report import SynthesisError, synthesize
-from hw.toolchains import Timing, ToolError
+from hw.report import synthesize
+from hw.toolchains import Timing
 
 CORE = "accelerator"
 CONSTRAINTS = "pins.xdc"
@@ -48,8 +49,8 @@ DEVICES = {"ecp5_85f": Device("LFE5U-85F-8BG381C", "ecp5", ("--lpf-allow-unconst
                              (("clk", "H16"), ("rst", "M20"), ("i", "M19"), ("o", "R14")))}
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m hw.fmax",
         description="Place and route the accelerator of a model, or one unit of it, between "
                     "registers; print the clock frequency and the critical path by module.")
@@ -61,33 +62,28 @@ def build_parser() -> argparse.ArgumentParser:
                         help="only this module, such as dispatch or finish.lif (default: all)")
     parser.add_argument("--mhz", type=float, default=TARGET_MHZ, metavar="F",
                         help="what place and route aims at (default: %(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here too")
     add_hardware_options(parser)
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 1 if a tool fails; 2 for bad input."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        device = DEVICES[arguments.device]
-        if (missing := toolchains.get(device.toolchain).missing()) is not None:
-            raise ValueError(f"--device {arguments.device} needs tools: {missing}")
-        model = FixedPointModel.load(arguments.model)
-        program = compile_model(model, hardware([model], arguments))
-        print(describe(model, program.hardware), flush=True)
-        timing = measure(accelerator_verilog(program), arguments.unit, device, arguments.mhz)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (SynthesisError, ToolError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    device = DEVICES[arguments.device]
+    if (missing := toolchains.get(device.toolchain).missing()) is not None:
+        raise ValueError(f"--device {arguments.device} needs tools: {missing}")
+    model = FixedPointModel.load(arguments.model)
+    program = compile_model(model, hardware([model], arguments))
+    note(describe(model, program.hardware))
+    with doing("generating Verilog"):
+        verilog = accelerator_verilog(program)
+    timing = measure(verilog, arguments.unit, device, arguments.mhz)
     print(f"{arguments.unit or CORE} on {device.part}")
     print(timing.text())
-    if arguments.json:
-        arguments.json.write_text(json.dumps(timing.to_dict(), indent=1) + "\n")
-    return 0
+    return Outcome({"unit": arguments.unit or CORE, "part": device.part, **timing.to_dict()})
 
 
 def measure(verilog: str, unit: str, device: Device, target_mhz: float) -> Timing:

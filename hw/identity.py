@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from hw.compiler import Program
-from hw.config import HardwareConfig
 from hw.model import FixedPointModel
 from hw.network import NetworkConfig
 
@@ -37,7 +36,7 @@ class Identity:
     classes, layers: an answer is classes + 3 * layers words of 64 bits
     clock_hz:   what the cycles of the counters are worth; 0 if not known
     writable:   the host writes the weights
-    hardware:   first 8 bytes of a SHA-256 (`hardware_digest`)
+    hardware:   first 8 bytes of a SHA-256 (`HardwareConfig.digest`)
     model:      `model_digest`, or zeros: whatever model is loaded
     """
 
@@ -67,7 +66,7 @@ class Identity:
         network = program.model.network
         return cls(input_bits=program.model.input.bits, samples=sample_count(network),
                    classes=network.num_classes, layers=len(network.layers()), clock_hz=clock_hz,
-                   writable=writable, hardware=hardware_digest(program.hardware),
+                   writable=writable, hardware=program.hardware.digest(),
                    model=ANY_MODEL if writable else model_digest(program.model))
 
     @property
@@ -134,9 +133,3 @@ def model_digest(model: FixedPointModel) -> bytes:
             digest.update(b"none" if array is None else str(array.shape).encode()
                           + array.tobytes())
     return digest.digest()
-
-
-def hardware_digest(hardware: HardwareConfig) -> bytes:
-    """Of the configuration, so that an image made for other hardware is not loaded."""
-    text = json.dumps(hardware.to_dict(), sort_keys=True)
-    return hashlib.sha256(text.encode()).digest()[:_SHORT]

@@ -275,7 +275,8 @@ class Samples:
         directory = Path(directory)
         manifest = read_manifest(directory)
         if SAMPLES not in manifest["sha256"]:
-            raise ValueError(f"model directory {directory} must hold {SAMPLES}, which it does not")
+            raise ValueError(f"model directory {directory} must hold {SAMPLES}, which it does not: "
+                             "python -m quantize --data FILE.npz stores some")
         flat = load_checked(directory, SAMPLES, manifest)
         for name, dtype, least in (("inputs", np.int32, 4), ("labels", np.int64, 1)):
             if name not in flat or flat[name].dtype != dtype or flat[name].ndim < least:

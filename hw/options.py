@@ -3,6 +3,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hw.axi import PORT_BITS
@@ -53,6 +54,14 @@ def add_hardware_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--weight-rows", type=positive, metavar="N",
                        help="streamed: rows of each weight bank (default: room for two tiles)")
     add_spill_options(group)
+    add_parity_option(group)
+
+
+def add_parity_option(group: Any) -> None:
+    """Of `HardwareConfig.parity`."""
+    group.add_argument("--parity", action="store_true",
+                       help="a parity bit for each word of the weights and of the residual stream "
+                            "on chip; an error stops the inference and is told")
 
 
 def add_spill_options(group: Any) -> None:
@@ -85,10 +94,11 @@ def hardware(models: Sequence[FixedPointModel], options: argparse.Namespace) -> 
     if asked and not port_bits:
         raise ValueError(f"--{asked[0].replace('_', '-')} needs weights that are streamed: "
                          f"--port-bits must be {' or '.join(map(str, PORT_BITS))}, not 0")
-    return HardwareConfig.for_models(models, options.lanes, options.banks, options.spike_word,
-                                     options.neurons, port_bits, **streamed,
-                                     attention_engines=options.attention_engines,
-                                     pairs=options.pairs, beside=options.beside)
+    config = HardwareConfig.for_models(models, options.lanes, options.banks, options.spike_word,
+                                       options.neurons, port_bits, **streamed,
+                                       attention_engines=options.attention_engines,
+                                       pairs=options.pairs, beside=options.beside)
+    return replace(config, parity=options.parity)
 
 
 def describe(model: FixedPointModel, config: HardwareConfig) -> str:

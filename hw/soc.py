@@ -6,20 +6,24 @@
 
     0x0000  the 64 bytes of `hw.identity.Identity`
     0x0040  control: bit 0 reset (reads 0), 1 answers leave by m_axis, 2 interrupt enable,
-            3 the weights are in memory
-    0x0044  status: bit 0 inferring, 1 answer complete, 2 tlast misplaced, 8 bad weight image
+            3 the weights are in memory, 4 beside bit 0: the memory is held in reset (reads 0)
+    0x0044  status: bit 0 inferring, 1 answer complete, 2 tlast misplaced, 3 a reset is under way,
+            8 bad weight image, 9 memory answered with an error, 10 memory did not answer,
+            11 parity error on chip; after one of the last four no answer comes before a reset
     0x0048  samples taken of the inference
     0x004c  inferences completed
     0x0050, 0x0054, 0x0058  addresses of weights, residual stream and maps in memory
     0x8000  the answer: 64-bit words, low half first (logits, then ac, cycles, saturations by layer)
 
-Bits 1 to 3 of control and the addresses keep through a reset of bit 0.  A reset does not wait for
-transfers of the memory ports, so it must not come in the middle of an inference that uses them.
+Bits 1 to 3 of control and the addresses keep through a reset of bit 0, which may come at any time:
+it lets no further burst begin at the memory ports and waits for those under way.  Where the memory
+will not end them, hold it in reset while bit 4 tells not to wait.
 """
 
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +46,8 @@ from hw.accelerator import Accelerator
 from hw.answer import Answer
 from hw.axi import ADDRESS_BITS
 from hw.axi_channels import connect_read, connect_write, read_members, write_members
+from hw.axi_gate import PortGate
+from hw.command import Outcome, Parser, doing, execute
 from hw.compiler import Program, compile_model
 from hw.generate import component_verilog
 from hw.identity import SIZE, Identity
@@ -73,7 +79,7 @@ class Peripheral(wiring.Component):
     Ports: `s_axi_*` (AXI4-Lite, one transfer at a time), `s_axis_*` (samples, `tlast` with the last
     one of an inference), `m_axis_*` (the answer, if control says so), `interrupt` (level: an answer
     is complete), and AXI4 masters for the memory ports that the core has, `m_axi_weights_*`,
-    `m_axi_residual_*`, `m_axi_maps_*` (`hw.axi_channels`).
+    `m_axi_residual_*`, `m_axi_maps_*` (`hw.axi_channels`).  `interrupt` also tells of a fault.
     Latency: a register is read in 3 cycles, written in 2.  Throughput: a sample, a word per cycle.
     A write to a register that cannot be written, and a read where there is none, answer SLVERR.
     """
@@ -82,7 +88,7 @@ class Peripheral(wiring.Component):
         self._core, self._identity = core, identity
         members = core.signature.members
         self._memories = {name: members[name].signature for name in MEMORIES if name in members}
-        self._streamed = "enable" in members
+        self._streamed, self._watched = "enable" in members, "faults" in members
         super().__init__({
             "s_axi_awaddr": In(ADDRESS_WIDTH), "s_axi_awprot": In(3), "s_axi_awvalid": In(1),
             "s_axi_awready": Out(1), "s_axi_wdata": In(32), "s_axi_wstrb": In(4),
@@ -109,36 +115,62 @@ class Peripheral(wiring.Component):
         # Those that are only read.
         self._taken, self._inferences = Signal(32), Signal(32)
         self._misplaced, self._active = Signal(), Signal()
-        self._start_reset = Signal()
-        count = Signal(range(RESET_CYCLES + 1))
-        m.d.comb += [self._resetting.eq(count != 0),
-                     self.interrupt.eq(self._answer.complete & self._interrupt)]
-        with m.If(self._start_reset):
-            m.d.sync += count.eq(RESET_CYCLES)
-        with m.Elif(self._resetting):
-            m.d.sync += count.eq(count - 1)
-        self._connect_memories(m)
+        self._start_reset, self._forced, self._stopped = Signal(), Signal(), Signal()
+        self._faults = Signal(4)   # bad image, then `hw.faults.FAULTS`
+        if self._watched:
+            image = self._core.bad_image if self._streamed else Const(0, 1)
+            m.d.comb += self._faults.eq(Cat(image, self._core.faults))
+        m.d.comb += self.interrupt.eq((self._answer.complete | self._faults.any())
+                                      & self._interrupt)
+        self._reset(m, self._connect_memories(m))
         self._connect_streams(m)
         self._write(m)
         self._read(m)
         return m
 
+    def _reset(self, m, gates):
+        """Of the core, once no burst is under way at its gates, which are reset with it."""
+        count, begin = Signal(range(RESET_CYCLES + 1)), self._start_reset
+        draining = Const(0)
+        if gates:
+            draining, begin = Signal(), Signal()
+            idle = Cat(gate.idle for gate in gates).all()
+            m.d.comb += [begin.eq((draining & idle) | (self._start_reset & self._forced)),
+                         *(gate.stop.eq(self._stopped) for gate in gates)]
+            m.d.sync += draining.eq((draining | self._start_reset) & ~begin)
+        m.d.comb += [self._resetting.eq(count != 0),
+                     self._stopped.eq(draining | self._resetting)]
+        with m.If(begin):
+            m.d.sync += count.eq(RESET_CYCLES)
+        with m.Elif(self._resetting):
+            m.d.sync += count.eq(count - 1)
+
     def _connect_memories(self, m):
+        """Returns the gates of all of them."""
+        gates = []
+
+        def gated(port):
+            gate = PortGate(port.signature)
+            m.submodules += ResetInserter(self._resetting)(gate)
+            gates.append(gate)
+            wiring.connect(m, port, gate.i)
+            return gate.o
         for name, address in zip(MEMORIES, self._addresses):
             if name in self._memories:
                 port, prefix = getattr(self._core, name), f"m_axi_{name}"
                 writes = "write" in self._memories[name].members
-                m.d.comb += connect_read(self, prefix, port.read if writes else port)
+                m.d.comb += connect_read(self, prefix, gated(port.read if writes else port))
                 if writes:
-                    m.d.comb += connect_write(self, prefix, port.write)
+                    m.d.comb += connect_write(self, prefix, gated(port.write))
                 m.d.comb += getattr(self._core, f"{name}_address").eq(address)
         if self._streamed:
             m.d.comb += self._core.enable.eq(self._enable)
+        return gates
 
     def _connect_streams(self, m):
         """Samples in and counted, words out and kept."""
         i, o, answer = self._core.i, self._core.o, self._answer
-        running = ~self._resetting
+        running = ~self._stopped
         m.d.comb += [
             i.payload.eq(self.s_axis_tdata), i.valid.eq(self.s_axis_tvalid & running),
             self.s_axis_tready.eq(i.ready & running),
@@ -177,7 +209,8 @@ class Peripheral(wiring.Component):
             m.d.sync += [self.s_axi_bvalid.eq(1), self.s_axi_bresp.eq(0)]
             with m.Switch(address):
                 with m.Case(CONTROL), m.If(self.s_axi_wstrb[0]):
-                    m.d.comb += self._start_reset.eq(self.s_axi_wdata[0])
+                    m.d.comb += [self._start_reset.eq(self.s_axi_wdata[0]),
+                                 self._forced.eq(self.s_axi_wdata[4])]
                     m.d.sync += Cat(self._stream, self._interrupt, self._enable).eq(
                         self.s_axi_wdata[1:4])
                 for number, register in enumerate(self._addresses):
@@ -191,8 +224,8 @@ class Peripheral(wiring.Component):
         address, here = Signal(ADDRESS_WIDTH), Signal()
         told = self._identity.pack()
         told = Array(int.from_bytes(told[n:n + 4], "little") for n in range(0, SIZE, 4))
-        status = Cat(self._active, self._answer.complete, self._misplaced, Const(0, 5),
-                     self._core.bad_image if self._streamed else 0)
+        status = Cat(self._active, self._answer.complete, self._misplaced, self._stopped,
+                     Const(0, 4), self._faults)
         registers = {
             CONTROL: Cat(0, self._stream, self._interrupt, self._enable), STATUS: status,
             SAMPLES: self._taken, INFERENCES: self._inferences,
@@ -249,8 +282,8 @@ def peripheral(program: Program, clock_hz: int = 0) -> PeripheralTop:
                          Identity.of(program, clock_hz, writable=program.hardware.streamed))
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m hw.soc",
         description="Write the Verilog of an accelerator with AXI4-Lite registers and AXI4-Stream "
                     "in and out, for a system on chip.")
@@ -262,22 +295,22 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 2 for bad input."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        model = FixedPointModel.load(arguments.model)
-        program = compile_model(model, hardware([model], arguments))
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    model = FixedPointModel.load(arguments.model)
+    program = compile_model(model, hardware([model], arguments))
+    with doing("generating Verilog"):
         text = component_verilog(peripheral(program), NAME)
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        partial = arguments.out.with_name(f".{arguments.out.name}.{os.getpid()}")
-        partial.write_text(text)
-        os.replace(partial, arguments.out)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    partial = arguments.out.with_name(f".{arguments.out.name}.{os.getpid()}")
+    partial.write_text(text)
+    os.replace(partial, arguments.out)
     print(f"wrote {arguments.out}")
-    return 0
+    return Outcome({"file": arguments.out, "hardware": program.hardware.to_dict()})
 
 
 if __name__ == "__main__":

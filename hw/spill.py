@@ -6,7 +6,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from hw.axi import ADDRESS_BITS, Reader, ReadPort, WritePort, Writer
+from hw.axi import ADDRESS_BITS, Reader, ReadPort, Watch, WritePort, Writer
 from hw.config import HardwareConfig
 from hw.isa import Emit, Instruction
 from hw.residual import WordExchange
@@ -71,7 +71,7 @@ class ResidualSpill(wiring.Component):
 
     Ports: `instruction`, `start` (pulse, of any layer), `address` (bytes), `port`, `last_tile` (the
     next group is in the last tile), `permit`, `reserve` (pulse), `words`, `busy` (until
-    memory has acknowledged all writes).
+    memory has acknowledged all writes), `watch` of the port.
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
@@ -81,6 +81,7 @@ class ResidualSpill(wiring.Component):
             "instruction": In(Instruction(hardware)), "start": In(1), "address": In(ADDRESS_BITS),
             "port": Out(DataPort(hardware.port_bits)), "last_tile": In(1), "permit": Out(1),
             "reserve": In(1), "words": In(WordExchange(hardware)), "busy": Out(1),
+            "watch": Out(Watch()),
         })
 
     def elaborate(self, platform):
@@ -102,6 +103,7 @@ class ResidualSpill(wiring.Component):
             reader.address.eq(self.address), writer.address.eq(self.address),
             reader.beats.eq(ins.stream_beats), writer.beats.eq(ins.stream_beats),
             self.busy.eq(writer.busy),
+            self.watch.eq(reader.watch.as_value() | writer.watch.as_value()),
             join.o.ready.eq(olds.w_rdy), olds.w_en.eq(join.o.valid), olds.w_data.eq(join.o.payload),
             self.words.old.eq(olds.r_data), olds.r_en.eq(self.words.pop & reads),
             news.w_en.eq(self.words.push), news.w_data.eq(self.words.new),

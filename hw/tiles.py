@@ -7,7 +7,9 @@ the compiler chooses such that the tile overwrites nothing that is still needed.
 tiles the next one is loaded while this one is used.
 
 Memory image, in beats of the port (little endian):
-  block 0 (BURST beats)   first beat: MAGIC in bits 0..31, number of beats that follow in 32..63
+  block 0 (BURST beats)   bytes 0 to 3 MAGIC, 4 to 7 the number of beats that follow the block, 8 to
+                          11 CRC-32 (zlib's) of all bytes but 8 to 15, 12 bytes of a beat, 16 to
+                          23 `HardwareConfig.digest`
   then, without gaps      a program record, and one tile record after the other
 Record: one beat with `Record` in its low 64 bits, then
   program  `count` instruction words, 32 bits each, the last beat filled up
@@ -15,6 +17,8 @@ Record: one beat with `Record` in its low 64 bits, then
            a beat
 """
 
+import struct
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +29,10 @@ from amaranth.lib.wiring import Out
 
 from hw.axi import BURST
 
-MAGIC = 0x314C5053   # "SPL1"
+VERSION = 2
+MAGIC = int.from_bytes(b"SPL%d" % VERSION, "little")
+CRC_PLACE = 8
+_HEADER = struct.Struct("<4sIIB3x8s")
 # Tiles whose parameters are on chip at once; also the most that are ahead of the finish pipeline.
 PARAM_SLOTS = 8
 TILE_COUNT_BITS = 16
@@ -142,10 +149,11 @@ def place_tiles(rows: Sequence[int], capacity: int, work: Sequence[float] = (),
 
 def encode_stream(program: Sequence[int],
                   tiles: Iterable[tuple[Placement, Sequence[int], np.ndarray]],
-                  port_bits: int, param_bits: int) -> bytes:
+                  port_bits: int, param_bits: int, hardware: bytes = bytes(8)) -> bytes:
     """The memory image of a program and its tiles.
 
-    tiles: placement, parameter rows, weight rows uint8 [rows, banks, bytes of a row]
+    tiles:    placement, parameter rows, weight rows uint8 [rows, banks, bytes of a row]
+    hardware: digest of the configuration that it is for
     """
     beat = port_bits // 8
 
@@ -161,5 +169,45 @@ def encode_stream(program: Sequence[int],
         parts += [row.to_bytes(-(-param_bits // port_bits) * beat, "little") for row in params]
         parts.append(np.pad(rows, ((0, 0), (0, 0), (0, -rows.shape[2] % beat))).tobytes())
     body = b"".join(parts)
-    head = (MAGIC | len(body) // beat << 32).to_bytes(beat, "little")
-    return head.ljust(BURST * beat, b"\0") + body
+    return seal(body, port_bits, hardware)
+
+
+def seal(body: bytes, port_bits: int, hardware: bytes) -> bytes:
+    """The records `body`, whole beats, with the block before them."""
+    beat = port_bits // 8
+    block = _HEADER.pack(MAGIC.to_bytes(4, "little"), len(body) // beat, 0, beat, hardware).ljust(
+        BURST * beat, b"\0")
+    crc = image_crc(block + body).to_bytes(4, "little")
+    return block[:CRC_PLACE] + crc + block[CRC_PLACE + 4:] + body
+
+
+def image_crc(image: bytes) -> int:
+    """Of all bytes but those around the place of the CRC itself."""
+    return zlib.crc32(image[CRC_PLACE + 8:], zlib.crc32(image[:CRC_PLACE]))
+
+
+def check_image(image: bytes, hardware: bytes | None = None) -> None:
+    """ValueError, one sentence, unless this is a whole image of this version, as it was written.
+
+    hardware: digest of the configuration that it must be for, None for any
+    """
+    magic = MAGIC.to_bytes(4, "little")
+    if image[:3] != magic[:3]:
+        raise ValueError(f"a weight image must begin with {magic!r}, not {image[:4]!r}")
+    if image[3:4] != magic[3:]:
+        raise ValueError(f"a weight image must be of version {VERSION} of its format, "
+                         f"not {image[3:4]!r}")
+    if len(image) < _HEADER.size:
+        raise ValueError(f"a weight image must have at least {_HEADER.size} bytes, "
+                         f"not {len(image):,}")
+    _, beats, crc, beat, made_for = _HEADER.unpack_from(image)
+    size = (BURST + beats) * beat
+    if len(image) != size:
+        raise ValueError(f"a weight image must have the {size:,} bytes that its header says, "
+                         f"not {len(image):,}")
+    if image_crc(image) != crc:
+        raise ValueError(f"a weight image must have the CRC that its header says, {crc:08x}, "
+                         f"not {image_crc(image):08x}: it is damaged")
+    if hardware is not None and made_for != hardware:
+        raise ValueError(f"a weight image must be made for the hardware of the board, "
+                         f"{hardware.hex()}, not for {made_for.hex()}")

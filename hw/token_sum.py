@@ -19,7 +19,8 @@ class TokenSum(wiring.Component):
     Planes instruction then writes them to spike memory as a TOKEN map of one position: most
     significant plane first.
 
-    Throughput one beat per cycle (`i`); planes: one beat of channels and plane per cycle.
+    Throughput one beat per cycle (`i`); planes: one beat of channels and plane per cycle,
+    and one cycle for the last word to be written.
     Ports: `instruction`, `start` (pulse), `i`, `write`, `done` (pulse).
     """
 
@@ -56,8 +57,9 @@ class TokenSum(wiring.Component):
         bits = Cat(read.data[n].bit_select(plane, 1) for n in range(neurons))
         word_last = (beat & per_word - 1) == per_word - 1
         collected = Cat(spikes, bits)[neurons:]
-        m.d.comb += [self.write.half.eq(ins.target_half), self.write.data[0].eq(collected),
-                     self.write.addresses[0].eq(address + word[2:]),
+        # Written a cycle later, from registers: sum, bit and way to the memory are a cycle each.
+        m.d.comb += [self.write.half.eq(ins.target_half), self.write.data[0].eq(spikes)]
+        m.d.sync += [self.write.addresses[0].eq(address + word[2:]), self.done.eq(0),
                      self.write.en.eq(Mux(flushing & word_last, 1 << word[:2], 0))]
         with m.If(self.start):
             m.d.sync += [flushing.eq(1), beat.eq(0), plane.eq(ins.planes - 1),
@@ -68,6 +70,5 @@ class TokenSum(wiring.Component):
                 m.d.sync += [beat.eq(0), plane.eq(plane - 1), word.eq(0),
                              address.eq(address + ins.target_step)]
                 with m.If(plane == 0):
-                    m.d.sync += flushing.eq(0)
-                    m.d.comb += self.done.eq(1)
+                    m.d.sync += [flushing.eq(0), self.done.eq(1)]
         return m

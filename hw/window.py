@@ -6,7 +6,7 @@ from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from hw.axi import ADDRESS_BITS, Reader, ReadPort, WritePort, Writer
+from hw.axi import ADDRESS_BITS, Reader, ReadPort, Watch, WritePort, Writer
 from hw.config import HardwareConfig
 from hw.isa import Instruction
 from hw.layout import LINE_WORDS
@@ -26,7 +26,7 @@ class RowLoader(wiring.Component):
     after the other in the ring.
 
     Ports: `instruction`, `start` (pulse), `address` (bytes), `port`, `write`, `take_row`
-    (pulse: the next row is in use), `row_here` (level: it can be).
+    (pulse: the next row is in use), `row_here` (level: it can be), `watch` of the port.
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
@@ -35,7 +35,7 @@ class RowLoader(wiring.Component):
             "instruction": In(Instruction(hardware)), "start": In(1), "address": In(ADDRESS_BITS),
             "port": Out(ReadPort(hardware.port_bits)),
             "write": Out(SpikeWrite(hardware, words=LINE_WORDS)),
-            "take_row": In(1), "row_here": Out(1),
+            "take_row": In(1), "row_here": Out(1), "watch": Out(Watch()),
         })
 
     def elaborate(self, platform):
@@ -54,7 +54,7 @@ class RowLoader(wiring.Component):
         row_place, place = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         target = Signal.like(ins.source_base)
         m.d.comb += [
-            self.row_here.eq(loaded != taken),
+            self.row_here.eq(loaded != taken), self.watch.eq(reader.watch),
             reader.address.eq(self.address + place), reader.beats.eq(ins.source_beats),
             self.write.half.eq(ins.source_half),
             self.write.addresses[0].eq(target),
@@ -108,7 +108,7 @@ class RowStorer(wiring.Component):
 
     Ports: `instruction`, `start` (pulse), `address` (bytes), `port`, `read` (when `may_read`: the
     half is free), `begin_row`, `row_done` (pulses: results begin to enter a row; it is complete),
-    `row_free` (level: another may begin), `busy` (rows are not in memory yet).
+    `row_free` (level: another may begin), `busy` (rows are not in memory yet), `watch` of the port.
     """
 
     def __init__(self, hardware: HardwareConfig) -> None:
@@ -117,7 +117,7 @@ class RowStorer(wiring.Component):
             "instruction": In(Instruction(hardware)), "start": In(1), "address": In(ADDRESS_BITS),
             "port": Out(WritePort(hardware.port_bits)),
             "read": Out(SpikeRead(hardware, 1)), "may_read": In(1), "begin_row": In(1),
-            "row_done": In(1), "row_free": Out(1), "busy": Out(1),
+            "row_done": In(1), "row_free": Out(1), "busy": Out(1), "watch": Out(Watch()),
         })
 
     def elaborate(self, platform):
@@ -140,7 +140,7 @@ class RowStorer(wiring.Component):
         asking = (left != 0) & self.may_read & (queue.w_level + arriving < QUEUE)
         m.d.comb += [
             self.row_free.eq((begun - written)[:ROW_COUNT_BITS] != ins.target_rows),
-            self.busy.eq(begun != written),
+            self.busy.eq(begun != written), self.watch.eq(writer.watch),
             self.read.en.eq(asking), self.read.half.eq(ins.target_half),
             self.read.addresses[0].eq(source),
             queue.w_en.eq(arriving), queue.w_data.eq(self.read.data),
@@ -181,7 +181,7 @@ class MapWindow(wiring.Component):
             "write": Out(SpikeWrite(hardware, words=LINE_WORDS)),
             "take_row": In(1), "row_here": Out(1),
             "read": Out(SpikeRead(hardware, 1)), "may_read": In(1), "begin_row": In(1),
-            "row_done": In(1), "row_free": Out(1), "busy": Out(1),
+            "row_done": In(1), "row_free": Out(1), "busy": Out(1), "watch": Out(Watch()),
         })
 
     def elaborate(self, platform):
@@ -200,5 +200,6 @@ class MapWindow(wiring.Component):
             store.may_read.eq(self.may_read), store.begin_row.eq(self.begin_row),
             store.row_done.eq(self.row_done), self.row_free.eq(store.row_free),
             self.busy.eq(store.busy),
+            self.watch.eq(load.watch.as_value() | store.watch.as_value()),
         ]
         return m

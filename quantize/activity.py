@@ -7,12 +7,13 @@ there.  Nothing that the hardware computes depends on it, only how fast.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from hw.command import Outcome, Parser, execute, progress_bar
 from hw.model import Activity, FixedPointModel, Samples
 from hw.network import Kind
 from quantize.golden import GoldenModel, LayerResult
@@ -34,31 +35,34 @@ def measure(model: FixedPointModel, inputs: np.ndarray) -> dict[str, Activity]:
     """Activity of every convolution on the first `IMAGES` of `inputs`, by layer name."""
     golden = GoldenModel(model)
     images = [[result.without_maps() for result in golden.results(image)]
-              for image in tqdm(inputs[:IMAGES], desc="activity", unit="image", disable=None)]
+              for image in progress_bar(inputs[:IMAGES], desc="activity", unit="image")]
     return {same[0].name: of_layer(list(same)) for same in zip(*images, strict=True)
             if same[0].layer.kind is Kind.CONV}
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit status 0; 2 for bad input."""
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m quantize.activity",
         description="Measure how active the inputs of each layer are, on the model's own samples, "
                     "and store it in the model directory.")
     parser.add_argument("model", type=Path, metavar="DIR", help="model directory with samples")
-    directory = parser.parse_args(argv).model
-    try:
-        model, samples = FixedPointModel.load(directory), Samples.load(directory)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 0; 2 for bad input."""
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    model, samples = FixedPointModel.load(arguments.model), Samples.load(arguments.model)
     activity = measure(model, samples.inputs)
-    replace(model, activity=activity).save(directory, samples)
+    replace(model, activity=activity).save(arguments.model, samples)
     print(f"{'layer':<22} {'density':>8} {'shared':>8} {'saved in pairs':>15}")
     for name, each in activity.items():
         saved = each.shared / (2 * each.density) if each.density else 0.0
         print(f"{name:<22} {each.density:>8.2%} {each.shared:>8.2%} {saved:>15.1%}")
-    return 0
+    return Outcome({"layers": activity})
 
 
 if __name__ == "__main__":

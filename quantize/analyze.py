@@ -8,16 +8,16 @@ reason, and what would work.  Files: `.safetensors`, PyTorch's `.pth` and others
 """
 
 import argparse
-import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from hw.command import Outcome, Parser, execute
 from quantize import tensor_file
 from quantize.checkpoint import (
     ASKED,
@@ -146,8 +146,8 @@ def analyze_file(path: Path | str, weights: str = "state_dict",
     return analysis
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m quantize.analyze",
         description="List every layer of a network that cannot be imported, why, and what would "
                     "work.  Exit status 0 if there is none, 1 if there are.")
@@ -157,20 +157,18 @@ def build_parser() -> argparse.ArgumentParser:
                         help="the averaged weights of a container that has both")
     parser.add_argument("--dt", type=float, metavar="SECONDS",
                         help="of a timestep, for NIR graphs (time constants there are in seconds)")
-    parser.add_argument("--json", action="store_true", help="the same for programs")
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0: all can be mapped; 1: something cannot; 2: the file cannot be read."""
-    args = build_parser().parse_args(argv)
-    try:
-        analysis = analyze_file(args.file, "state_dict_ema" if args.ema else "state_dict", args.dt)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(asdict(analysis), indent=1) if args.json else "\n".join(analysis.lines()))
-    return 0 if analysis.supported else 1
+    return execute(build_parser(), run, argv)
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    analysis = analyze_file(args.file, "state_dict_ema" if args.ema else "state_dict", args.dt)
+    print("\n".join(analysis.lines()))
+    return Outcome(asdict(analysis), int(not analysis.supported))
 
 
 if __name__ == "__main__":

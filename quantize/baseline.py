@@ -17,7 +17,7 @@ Nobody published a Spikformer with our Spikingformer's weights, so the numbers a
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hw.command import Outcome, Parser, execute, note
 from hw.model import InputFormat
 from hw.network import NetworkConfig, Output
 from quantize import datasets, models, photos
@@ -228,8 +229,8 @@ def checkpoint_case(path: Path, seed: int, images: int | None, branch_rate: floa
         *missed, source))
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m quantize.baseline",
         description="Compare the operations of a Spikingformer and a Spikformer of equal shape on "
                     "the same images.")
@@ -247,7 +248,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> Outcome:
     """Measure and print; ValueError for anything wrong with the arguments."""
     if arguments.images is not None and arguments.images < 2:
         # One image has no statistics of the classifier's input, and little of the rest.
@@ -272,17 +273,13 @@ def run(arguments: argparse.Namespace) -> None:
               f"{1 - TABLE_1[name][1] / PUBLISHED_MJ[name]:.1%}")
     if arguments.csv:
         write_csv(rows, arguments.csv)
-        print(f"wrote {arguments.csv}")
+        note(f"wrote {arguments.csv}")
+    return Outcome({"network": name, "notes": case.notes, "rows": rows})
 
 
-def main(argv: list[str] | None = None) -> int:
-    arguments = build_parser().parse_args(argv)
-    try:
-        run(arguments)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 0; 2 for bad input."""
+    return execute(build_parser(), run, argv)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ import numpy as np
 
 from hw.model import WEIGHT_BITS, Samples
 from quantize import datasets, fixed
-from quantize.__main__ import CALIBRATION_IMAGES, calibrate, evaluate
 from quantize.checkpoint import load_checkpoint
 from quantize.fuse import fuse
+from quantize.pipeline import CALIBRATION_IMAGES, calibrate, evaluate
 
 RESIDUAL_WIDTH = 16
 

@@ -11,7 +11,7 @@ import argparse
 import hashlib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hw.command import Outcome, Parser, execute
 from hw.model import InputFormat
 from hw.network import NetworkConfig
 from quantize import tensor_file
@@ -331,8 +332,8 @@ def _summary(contents: Contents) -> list[str]:
     return lines + [f"note        {note}" for note in contents.notes]
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m quantize.checkpoint",
+def build_parser() -> Parser:
+    parser = Parser(prog="python -m quantize.checkpoint",
                                      description="Print what a checkpoint is and holds.")
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("--ema", action="store_true",
@@ -340,15 +341,18 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = build_parser()
-    args = parser.parse_args(argv)
-    try:
-        lines = _summary(inspect(args.file, "state_dict_ema" if args.ema else "state_dict"))
-    except ValueError as error:
-        parser.error(str(error))
-    print("\n".join(lines))
-    return 0
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 0; 2 for a file that is no checkpoint."""
+    return execute(build_parser(), run, argv)
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    contents = inspect(args.file, "state_dict_ema" if args.ema else "state_dict")
+    print("\n".join(_summary(contents)))
+    return Outcome({"file": contents.path, "tensors": len(contents.state_dict),
+                    "shapes": contents.shapes, "ignored": contents.ignored,
+                    "names": contents.names, "metadata": contents.metadata,
+                    "notes": contents.notes})
 
 
 if __name__ == "__main__":

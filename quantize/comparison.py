@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from hw.command import progress_bar
 from hw.network import Kind, Layer
 from quantize.energy import Operations, paper_operations, total
 from quantize.spikformer import Count, Spikformer, convolution_name, operations
@@ -93,8 +93,8 @@ def observe(model: nn.Module, x: Tensor, static: bool, inputs: Sequence[str],
         for name in outputs:
             stack.callback(model.get_submodule(name).register_forward_hook(
                 lambda _, __, result, name=name: meters[name].add(result)).remove)
-        for image in tqdm(x.split(1, 0 if static else 1), desc=type(model).__name__, unit="image",
-                          leave=False):
+        for image in progress_bar(x.split(1, 0 if static else 1), desc=type(model).__name__,
+                                  unit="image", leave=False):
             model(image)
     return meters
 

@@ -29,6 +29,7 @@ from math import fsum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hw.command import Outcome, Parser, execute
 from hw.network import Kind, Layer, NetworkConfig
 from quantize.models import find
 from quantize.rates import MeasuredLayer, measured
@@ -227,16 +228,23 @@ def table_1() -> list[str]:
             "of another epoch, attention taken for 12 heads"]
 
 
-def build_parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+def build_parser() -> Parser:
+    return Parser(
         prog="python -m quantize.energy",
         description="Recompute the authors' operations and energies from their counts by layer.")
 
 
-def main(argv: list[str] | None = None) -> int:
-    build_parser().parse_args(argv)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 0."""
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
     print("\n".join([*recomputation(), "", *table_1()]))
-    return 0
+    groups = logged_operations(measured(), branch_rates(), find("imagenet-8-512").network)
+    return Outcome({"groups": {
+        name: {"macs": each.macs, "acs": each.acs, "energy_mj": each.energy_mj}
+        for name, each in groups.items()}})
 
 
 if __name__ == "__main__":

@@ -13,21 +13,22 @@ import math
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from hw.command import Outcome, Parser, execute, progress_bar
 from hw.model import WEIGHT_BITS, FixedPointModel, ResidualFormat
 from quantize import datasets, fixed
-from quantize.__main__ import CALIBRATION_IMAGES, calibrate
 from quantize.checkpoint import Checkpoint, load_checkpoint
 from quantize.fake import FakeQuantized
 from quantize.fuse import fuse
 from quantize.golden import GoldenModel
+from quantize.pipeline import CALIBRATION_IMAGES, calibrate
 from quantize.train import check_settings, shifted
 
 
@@ -124,7 +125,7 @@ def finetune(checkpoint: Checkpoint, dataset: datasets.Dataset, settings: Settin
     optimizer = torch.optim.AdamW(fake.model.parameters(), lr=settings.learning_rate,
                                   weight_decay=0.0)
     tuned = checkpoint
-    with tqdm(total=settings.epochs, desc=f"{settings.bits}-bit fine-tuning", unit="epoch",
+    with progress_bar(total=settings.epochs, desc=f"{settings.bits}-bit fine-tuning", unit="epoch",
               disable=None) as bar:
         for epoch in range(settings.epochs):
             loss = _run_epoch(fake, optimizer, inputs, labels, settings, epoch)
@@ -160,9 +161,9 @@ def _run_epoch(fake: FakeQuantized, optimizer: torch.optim.Optimizer, inputs: Te
     return total / steps
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     settings = Settings()
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m quantize.finetune",
         description="Recover accuracy at few bits: train a checkpoint through its integers.")
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT",
@@ -184,41 +185,40 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0, or 2 for bad input."""
-    argv = sys.argv[1:] if argv is None else argv
-    args = build_parser().parse_args(argv)
+    return execute(build_parser(), run, argv)
+
+
+def run(args: argparse.Namespace) -> Outcome:
     started = time.process_time()
-    try:
-        if args.out.suffix != ".safetensors":
-            raise ValueError(f"--out must end in .safetensors, not {str(args.out)!r}")
-        settings = Settings(bits=args.bits, epochs=args.epochs, batch_size=args.batch_size,
-                            learning_rate=args.lr, refresh=args.refresh,
-                            residual_width=args.residual_width, seed=args.seed)
-        checkpoint = load_checkpoint(args.checkpoint)
-        name = args.dataset or checkpoint.dataset
-        if name is None:
-            raise ValueError("the checkpoint names no data set: --dataset must")
-        dataset = datasets.load(name)
-        result = finetune(checkpoint, dataset, settings)
-        provenance = {key: value for key, value in checkpoint.provenance.items()
-                      if key not in ("accuracy", "images")}
-        replace(result.checkpoint, dataset=name, provenance=provenance | {
-            "finetuned": {"command": shlex.join(["python", "-m", "quantize.finetune", *argv]),
-                          "settings": asdict(settings), "images": result.images,
-                          "accuracy_before": result.before / result.images,
-                          "accuracy_after": result.after / result.images,
-                          "torch": torch.__version__}}).save(args.out)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if args.out.suffix != ".safetensors":
+        raise ValueError(f"--out must end in .safetensors, not {str(args.out)!r}")
+    settings = Settings(bits=args.bits, epochs=args.epochs, batch_size=args.batch_size,
+                        learning_rate=args.lr, refresh=args.refresh,
+                        residual_width=args.residual_width, seed=args.seed)
+    checkpoint = load_checkpoint(args.checkpoint)
+    name = args.dataset or checkpoint.dataset
+    if name is None:
+        raise ValueError("the checkpoint names no data set: --dataset must")
+    dataset = datasets.load(name)
+    result = finetune(checkpoint, dataset, settings)
+    provenance = {key: value for key, value in checkpoint.provenance.items()
+                  if key not in ("accuracy", "images")}
+    replace(result.checkpoint, dataset=name, provenance=provenance | {
+        "finetuned": {"command": shlex.join(["python", "-m", "quantize.finetune", *args.words]),
+                      "settings": asdict(settings), "images": result.images,
+                      "accuracy_before": result.before / result.images,
+                      "accuracy_after": result.after / result.images,
+                      "torch": torch.__version__}}).save(args.out)
     n = result.images
     print("loss on training images: "
           f"{result.losses[0]:.3f} before, {result.losses[1]:.3f} after")
     print(f"{args.bits}-bit integers, {n} held-out images: {result.before / n:.2%} before, "
           f"{result.after / n:.2%} after ({result.before} and {result.after} correct), "
           f"{time.process_time() - started:.0f} CPU s, wrote {args.out}")
-    return 0
+    return Outcome({"checkpoint": args.out, "images": n, "accuracy_before": result.before / n,
+                    "accuracy_after": result.after / n, "losses": result.losses})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import argparse
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
+from hw.command import Outcome, Parser, execute, progress_bar
 from hw.layout import token_sum_width
 from hw.model import SAMPLES, FixedPointModel, LayerTensors, Samples
 from hw.network import Kind, Layer, NetworkConfig, Output
@@ -349,8 +349,8 @@ def layer_seconds(golden: GoldenModel, image: np.ndarray) -> list[tuple[float, L
     return timed
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m quantize.golden",
         description="Time the integer golden model: seconds per image and per layer.")
     parser.add_argument("model", type=Path, metavar="DIR", help="model directory")
@@ -363,28 +363,31 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0, or 2 for bad input."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        if arguments.samples < 1:
-            raise ValueError(f"--samples must be at least 1, not {arguments.samples!r}")
-        model = FixedPointModel.load(arguments.model)
-        inputs = _samples(arguments.model, model, arguments.samples)
-        golden = GoldenModel(model, AttentionOrder(arguments.attention_order))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    runs = [layer_seconds(golden, image) for image in tqdm(inputs, unit="image", leave=False)]
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    if arguments.samples < 1:
+        raise ValueError(f"--samples must be at least 1, not {arguments.samples!r}")
+    model = FixedPointModel.load(arguments.model)
+    inputs = _samples(arguments.model, model, arguments.samples)
+    golden = GoldenModel(model, AttentionOrder(arguments.attention_order))
+    runs = [layer_seconds(golden, image)
+            for image in progress_bar(inputs, desc="golden model", unit="image", leave=False)]
     print(f"{'layer':<22} {'seconds':>8} {'AC':>16} {'density':>8}")
+    layers = []
     for timed in zip(*runs):
         seconds, acs, density = np.mean([(seconds, result.acs, result.input_density)
                                          for seconds, result in timed], axis=0)
+        layers.append({"layer": timed[0][1].name, "seconds": seconds, "acs": acs,
+                       "density": density})
         print(f"{timed[0][1].name:<22} {seconds:>8.3f} {acs:>16,.0f} {density:>8.2%}")
     totals = [sum(seconds for seconds, _ in run) for run in runs]
     print(f"{np.mean(totals):.2f} s per image, {min(totals):.2f} to {max(totals):.2f} s; "
           f"images: {len(runs)}, threads: {torch.get_num_threads()}")
-    return 0
+    return Outcome({"layers": layers, "seconds": totals})
 
 
 def _samples(directory: Path, model: FixedPointModel, count: int) -> np.ndarray:

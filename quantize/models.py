@@ -6,13 +6,13 @@ at 4378623.  Where that code disagrees with itself, or is silent, the notes of a
 """
 
 import argparse
-import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from hw.command import Outcome, Parser, execute
 from hw.network import Kind, Layer, NetworkConfig, Output
 
 
@@ -200,27 +200,23 @@ def table(models: list[PaperModel]) -> list[str]:
     return lines
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m quantize.models",
+def build_parser() -> Parser:
+    parser = Parser(prog="python -m quantize.models",
                                      description="List the networks of the paper.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these")
     parser.add_argument("--timesteps", type=int, metavar="T", help="instead of the published T")
-    parser.add_argument("--json", action="store_true", help="with the whole configurations")
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
-    try:
-        models = [find(name, arguments.timesteps) for name in arguments.names or MODELS]
-    except ValueError as error:
-        parser.error(str(error))
-    if arguments.json:
-        print(json.dumps([model.to_dict() for model in models], indent=2))
-    else:
-        print("\n".join(table(models)))
-    return 0
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 0; 2 for a name that is not known."""
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    models = [find(name, arguments.timesteps) for name in arguments.names or MODELS]
+    print("\n".join(table(models)))
+    return Outcome({"models": [model.to_dict() for model in models]})
 
 
 if __name__ == "__main__":

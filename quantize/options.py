@@ -6,14 +6,11 @@ Used by every command that reads a checkpoint: `add_checkpoint_options(parser)` 
 """
 
 import argparse
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
-from hw.model import InputFormat
 from hw.network import Classifier
-from quantize import models
-from quantize.checkpoint import Checkpoint, inspect, load_checkpoint
+from quantize.checkpoint import Checkpoint
+from quantize.load import load
 
 
 def parse_pool_stages(text: str) -> tuple[bool, bool, bool, bool]:
@@ -32,31 +29,6 @@ def parse_image_size(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(
             f"image size must be HEIGHTxWIDTH or one number, not {text!r}")
     return int(parts[0]), int(parts[-1])
-
-
-def image_format(mean: tuple[float, ...], std: tuple[float, ...], bits: int = 8,
-                 scale: float | None = None) -> InputFormat:
-    """Encoder integers for pictures in [0, 1] that the network reads as (x - mean) / std.
-
-    Signed as soon as a mean is above 0.  The scale, unless given, is the finest that no pixel value
-    saturates.  ValueError if a std is not positive or the counts of mean and std differ.
-    """
-    if len(mean) != len(std):
-        raise ValueError(f"std must have as many entries as mean, {len(mean)}, not {len(std)!r}")
-    if not all(s > 0 for s in std):
-        raise ValueError(f"std must be positive, not {min(std)!r}")
-    signed = any(m > 0 for m in mean)
-    fmt = InputFormat(bits=bits, signed=signed, scale=1.0, mean=mean, std=std)
-    if scale is None:
-        largest = max(max(abs(m), abs(1 - m)) / s for m, s in zip(mean, std, strict=True))
-        scale = largest / max(fmt.maximum, 1)
-    return InputFormat(bits=bits, signed=signed, scale=scale, mean=mean, std=std)
-
-
-def event_format(channels: int, bits: int = 8, scale: float | None = None) -> InputFormat:
-    """Encoder integers for event counts: the counts themselves, up to 2**bits - 1."""
-    return InputFormat(bits=bits, signed=False, scale=1.0 if scale is None else scale,
-                       mean=(0.0,) * channels, std=(1.0,) * channels)
 
 
 def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
@@ -91,39 +63,8 @@ def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
 
 def load_from_options(path: Path, args: argparse.Namespace) -> Checkpoint:
     """Read a checkpoint with the options of `add_checkpoint_options`; ValueError as there."""
-    height, width = args.image_size or (None, None)
-    given: dict[str, Any] = {
-        "num_heads": args.heads, "tau": args.tau, "timesteps": args.timesteps,
-        "image_height": height, "image_width": width, "pool_stages": args.pool_stages,
-        "classifier": Classifier(args.classifier) if args.classifier else None,
-        "static_input": args.input_kind == "image" if args.input_kind else None}
-    named = models.find(args.network) if args.network else None
-    if named:
-        # The number of classes is left to the tensors: a size may be trained on other data.
-        facts = {f.name: getattr(named.network, f.name) for f in fields(named.network)
-                 if f.name != "num_classes"}
-        given = facts | {name: value for name, value in given.items() if value is not None}
-    weights = "state_dict_ema" if args.ema else "state_dict"
-    return load_checkpoint(path, given=given, weights=weights,
-                           input_format=_input_format(path, args, weights, named))
-
-
-def _input_format(path: Path, args: argparse.Namespace, weights: str,
-                  named: models.PaperModel | None) -> InputFormat | None:
-    bits = 8 if args.input_bits is None else args.input_bits
-    events = named is not None and not named.network.static_input
-    if args.input_kind == "events" or (events and args.input_kind is None):
-        if args.mean or args.std:
-            raise ValueError("--mean and --std belong to images, not to events, which are counts")
-        channels = inspect(path, weights).shapes["in_channels"]
-        return event_format(channels, bits, args.input_scale)
-    if (args.mean is None) != (args.std is None):
-        raise ValueError("--mean and --std must be given together")
-    if args.mean is not None:
-        return image_format(tuple(args.mean), tuple(args.std), bits, args.input_scale)
-    if named and named.dataset in models.NORMALIZATION:
-        mean, std = models.NORMALIZATION[named.dataset]
-        return image_format(mean, std, bits, args.input_scale)
-    if args.input_bits is not None or args.input_scale is not None:
-        raise ValueError("--input-bits and --input-scale need --mean and --std")
-    return None
+    return load(path, network=args.network, heads=args.heads, tau=args.tau,
+                timesteps=args.timesteps, image_size=args.image_size,
+                pool_stages=args.pool_stages, classifier=args.classifier, inputs=args.input_kind,
+                mean=args.mean, std=args.std, input_bits=args.input_bits,
+                input_scale=args.input_scale, ema=args.ema)

@@ -15,13 +15,14 @@ sums would leave, as a share of A (every set input of every window once):
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
+from hw.command import Outcome, Parser, execute, progress_bar
 from hw.model import FixedPointModel, Samples
 from hw.network import Kind
 from quantize.golden import GoldenModel
@@ -91,24 +92,29 @@ def report(layers: Mapping[str, tuple[int, dict[str, int]]]) -> list[str]:
     return [*lines, f"{'convolutions':<22}{total['']:>14,}{shares}"]
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit status 0; 2 for bad input."""
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m quantize.reuse",
         description="Count the additions that ways of exact reuse would leave, on the first sample "
                     "of a model directory.")
     parser.add_argument("model", type=Path, metavar="DIR", help="model directory with samples")
-    directory = parser.parse_args(argv).model
-    try:
-        model, samples = FixedPointModel.load(directory), Samples.load(directory)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 0; 2 for bad input."""
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    model, samples = FixedPointModel.load(arguments.model), Samples.load(arguments.model)
     maps = source_maps(GoldenModel(model), samples.inputs[0])
+    convolutions = [layer for layer in model.network.layers() if layer.kind is Kind.CONV]
     layers = {layer.name: (layer.out_channels, left(maps[layer.name], layer.kernel))
-              for layer in model.network.layers() if layer.kind is Kind.CONV}
+              for layer in progress_bar(convolutions, desc="reuse", unit="layer", leave=False)}
     print("\n".join(report(layers)))
-    return 0
+    return Outcome({"layers": {name: {"outputs": outputs, "left": counts}
+                               for name, (outputs, counts) in layers.items()}})
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def from_module(module: nn.Module, inputs: Tensor, input_format: InputFormat, *,
 
     inputs:       a few inputs as `module(inputs)` takes them, normalized: [B, C, H, W] of images,
                   or [B, T, C, H, W] of event counts.  Real ones, so that neurons fire.
-    input_format: how the host makes the integers of the encoder (`quantize.options.image_format`,
+    input_format: how the host makes the integers of the encoder (`quantize.load.image_format`,
                   `event_format`)
     num_heads:    where the attention has no attribute `num_heads`
     name:         of the network

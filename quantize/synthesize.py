@@ -12,23 +12,24 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from hw.command import Outcome, Parser, execute, note, progress_bar
 from hw.model import WEIGHT_BITS, FixedPointModel, InputFormat, Samples, check_output
 from hw.network import Classifier, NetworkConfig
 from quantize import activity, fixed, models, photos, tensor_file, tuning
-from quantize.__main__ import calibrate, layer_table
 from quantize.checkpoint import Checkpoint, load_checkpoint
 from quantize.datasets import normalize
 from quantize.fuse import fuse
 from quantize.golden import GoldenModel
-from quantize.options import event_format, image_format
+from quantize.load import event_format, image_format
+from quantize.pipeline import calibrate, layer_table
 from quantize.spikingformer import predict
 
 OUT = Path("build/synthetic")
@@ -94,7 +95,7 @@ def integer_rates(model: FixedPointModel, inputs: np.ndarray) -> dict[str, float
     """Firing rate of every LIF of the integer model, by `Layer.lif`."""
     golden, rates = GoldenModel(model), {}
     layers = [layer.name for layer in model.network.layers()]
-    with tqdm(total=len(inputs) * len(layers), desc="integer model", unit="layer",
+    with progress_bar(total=len(inputs) * len(layers), desc="integer model", unit="layer",
               leave=False) as bar:
         for number in range(len(inputs)):
             for step in golden.steps(inputs[number:number + 1]):
@@ -130,8 +131,8 @@ def _for_float(network: NetworkConfig, inputs: np.ndarray, fmt: InputFormat) -> 
     return inputs if network.static_input else np.ascontiguousarray(inputs.swapaxes(0, 1))
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m quantize.synthesize",
         description="Make a checkpoint and a fixed-point model of a published size with random "
                     "weights and the firing rates of a trained network, for measurements that "
@@ -152,23 +153,22 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 0; 2 for bad input."""
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
     threads = torch.get_num_threads()
     # Sums in another order differ in the last bit, and the files would differ with them.
     torch.set_num_threads(1)
     try:
-        run(arguments)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _run(arguments)
     finally:
         torch.set_num_threads(threads)
-    return 0
 
 
-def run(arguments: argparse.Namespace) -> None:
+def _run(arguments: argparse.Namespace) -> Outcome:
     """Make, quantize, write; ValueError for anything wrong with the arguments."""
     network = models.find(arguments.name).network
     changes: dict[str, Any] = {}
@@ -196,7 +196,8 @@ def run(arguments: argparse.Namespace) -> None:
         os.replace(unfinished, path)
     print("\n".join(layer_table(model)))
     print("\n".join(rate_table(reached, integers)))
-    print(f"wrote {path} and {out}: synthetic, no accuracy")
+    note(f"wrote {path} and {out}: synthetic, no accuracy")
+    return Outcome({"checkpoint": path, "directory": out, "rates": reached})
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from hw.command import Outcome, Parser, execute, progress_bar
 from hw.network import Classifier, NetworkConfig
 from quantize import datasets, tensor_file
 from quantize.options import parse_pool_stages
@@ -174,7 +174,7 @@ def train(dataset: datasets.Dataset, network: NetworkConfig, settings: Settings,
     state = out.with_name(out.name + ".state")
     if resume:
         trainer.load(state)
-    with tqdm(total=settings.epochs, initial=trainer.epoch, unit="epoch", disable=None) as bar:
+    with progress_bar(total=settings.epochs, initial=trainer.epoch, unit="epoch") as bar:
         while trainer.epoch < settings.epochs:
             loss = trainer.run_epoch()
             trainer.save(state)
@@ -198,9 +198,9 @@ _DEFAULTS = {"digits": {"pool_stages": "FFFT", "epochs": 60},
              "fashion": {"pool_stages": "TTTF", "epochs": 5}}
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     settings = Settings()
-    parser = argparse.ArgumentParser(prog="python -m quantize.train",
+    parser = Parser(prog="python -m quantize.train",
                                      description="Train a Spikingformer on data that installed "
                                      "packages ship, and write a checkpoint.")
     parser.add_argument("--dataset", choices=datasets.NAMES, default="digits")
@@ -229,40 +229,38 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
-    parser = build_parser()
-    args = parser.parse_args(argv)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 0; 2 for bad input."""
+    return execute(build_parser(), run, argv)
+
+
+def run(args: argparse.Namespace) -> Outcome:
     defaults = _DEFAULTS[args.dataset]
     out = args.out or Path("build") / f"{args.dataset}.safetensors"
     if out.suffix != ".safetensors":
-        parser.error(f"--out must end in .safetensors, not {str(out)!r}")
-    recorded = [word for word in argv if word != "--resume"]
+        raise ValueError(f"--out must end in .safetensors, not {str(out)!r}")
+    recorded = [word for word in args.words if word != "--resume"]
     started = time.process_time()
+    dataset = datasets.load(args.dataset)
+    network = NetworkConfig(
+        embed_dim=args.embed_dim, depth=args.depth, num_heads=args.heads,
+        timesteps=args.timesteps, in_channels=dataset.train_images.shape[1],
+        image_height=dataset.train_images.shape[2], image_width=dataset.train_images.shape[3],
+        num_classes=dataset.num_classes, tau=args.tau, mlp_ratio=args.mlp_ratio,
+        pool_stages=args.pool_stages or parse_pool_stages(defaults["pool_stages"]),
+        classifier=Classifier(args.classifier), name=args.dataset)
+    settings = Settings(epochs=defaults["epochs"] if args.epochs is None else args.epochs,
+                        batch_size=args.batch_size, learning_rate=args.lr,
+                        weight_decay=args.weight_decay, warmup=args.warmup, seed=args.seed)
     try:
-        dataset = datasets.load(args.dataset)
-        network = NetworkConfig(
-            embed_dim=args.embed_dim, depth=args.depth, num_heads=args.heads,
-            timesteps=args.timesteps, in_channels=dataset.train_images.shape[1],
-            image_height=dataset.train_images.shape[2], image_width=dataset.train_images.shape[3],
-            num_classes=dataset.num_classes, tau=args.tau, mlp_ratio=args.mlp_ratio,
-            pool_stages=args.pool_stages or parse_pool_stages(defaults["pool_stages"]),
-            classifier=Classifier(args.classifier), name=args.dataset)
-        settings = Settings(epochs=defaults["epochs"] if args.epochs is None else args.epochs,
-                            batch_size=args.batch_size, learning_rate=args.lr,
-                            weight_decay=args.weight_decay, warmup=args.warmup,
-                            seed=args.seed)
         result = train(dataset, network, settings, out, args.resume,
                        shlex.join(["python", "-m", "quantize.train", *recorded]))
-    except (ValueError, ImportError) as error:
-        parser.error(str(error))
     except KeyboardInterrupt:
-        print("interrupted; the same command with --resume continues", file=sys.stderr)
-        return 130
+        raise KeyboardInterrupt("the same command with --resume continues") from None
     images = len(dataset.test_labels)
     print(f"accuracy {result:.2%} ({round(result * images)} of {images} held-out images), "
           f"{time.process_time() - started:.0f} CPU s, wrote {out}")
-    return 0
+    return Outcome({"checkpoint": out, "accuracy": result, "images": images})
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
+from hw.command import progress_bar
 from hw.network import Layer, NetworkConfig
 from quantize import rates
 from quantize.search import SEARCH_TOLERANCE, find_shift, firing_rate, search, with_odds
@@ -236,7 +236,7 @@ def tune(network: NetworkConfig, seed: int, images: np.ndarray,
     targets = rates.target_rates(network) if targets is None else targets
     pooled = rates.pooled_rates(network) if pooled is None else pooled
     x = torch.from_numpy(np.ascontiguousarray(images, np.float32))
-    with tqdm(total=len(targets), desc="firing rates", unit="layer", disable=not progress,
+    with progress_bar(total=len(targets), desc="firing rates", unit="layer", disable=not progress,
               leave=False) as bar:
         def done(lif: str) -> None:
             bar.set_postfix_str(lif, refresh=False)

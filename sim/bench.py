@@ -9,20 +9,18 @@ synthesizes the accelerator, and writes what came out to docs/bench/DATE-COMMIT.
 import argparse
 import datetime
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hw.command import Outcome, Parser, execute, note
 from hw.options import add_hardware_options
-from hw.report import SynthesisError
 from sim import against, bench_page, scaling
 from sim.bench_page import Benchmark
 from sim.cases import BENCH
-from sim.load import fail
 from sim.metrics import check
 from sim.result_rows import check_page, write_tables
-from sim.run import SimulationError
-from sim.toolchain import ToolError
 from sim.workload import commit, measure
 
 DOCS = Path("docs")
@@ -43,13 +41,13 @@ def given_options(arguments: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _hardware_defaults() -> dict[str, Any]:
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     add_hardware_options(parser)
     return vars(parser.parse_args([]))
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m sim.bench",
         description="Measure cycles and where they go, lane use, LUTs, memory and times of the "
                     "accelerator on its workloads, and write them into docs/bench/.")
@@ -76,11 +74,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(arguments: argparse.Namespace, words: list[str]) -> int:
+def run(arguments: argparse.Namespace) -> Outcome:
     """Measure the cases; exit status 0, or 1 if something is wrong or worse.
 
     Raises ValueError and the errors of the tools.
     """
+    check_page(arguments.docs / PAGE, BEGIN)
     names = arguments.names or list(BENCH)
     unknown = [name for name in names if name not in BENCH]
     if unknown:
@@ -92,7 +91,7 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
     today, at = datetime.date.today().isoformat(), commit()
     name = arguments.name or "-".join([today, at, *(word.lstrip("-") for word in given)])
     path = arguments.docs / "bench" / f"{name}.json"
-    command = " ".join(["python -m sim.bench", *words])
+    command = " ".join(["python -m sim.bench", *arguments.words])
     benchmark = Benchmark(today, at, command, ())
     if path.is_file():
         benchmark = replace(bench_page.load(path), command=command)
@@ -118,28 +117,21 @@ def run(arguments: argparse.Namespace, words: list[str]) -> int:
         write_tables(arguments.docs / PAGE, [
             f"{heading}[bench/{path.stem}.md](bench/{path.stem}.md).", "",
             *bench_page.figures_table(benchmark.results)], BEGIN)
-    print(f"wrote {path} and {path.with_suffix('.md').name}")
+    note(f"wrote {path} and {path.with_suffix('.md').name}")
     for sentence in wrong:
         print(f"error: {sentence}", file=sys.stderr)
-    return int(bool(wrong))
+    return Outcome({"file": path, "figures": {name: benchmark.figures()[name] for name in names},
+                    "errors": wrong}, int(bool(wrong)))
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 1 for mismatches, a failing tool, or a figure that became worse; 2 for bad
     input.
     """
     words = sys.argv[1:] if argv is None else argv
     if words[:1] == ["scaling"]:
         return scaling.main(words[1:])
-    arguments = build_parser().parse_args(words)
-    try:
-        check_page(arguments.docs / PAGE, BEGIN)
-        return run(arguments, words)
-    except (SimulationError, SynthesisError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except (ValueError, ToolError, OSError) as error:
-        return fail(error)
+    return execute(build_parser(), run, words)
 
 
 if __name__ == "__main__":

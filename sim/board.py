@@ -19,6 +19,7 @@ import threading
 import time
 import tty
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,10 +31,11 @@ from boards.base import BLOCK_RAM
 from boards.driver import Answer, RemoteBoard
 from boards.host import infer, load, load_samples
 from boards.memory import check_room
-from boards.serial_port import LinkError, SerialPort
+from boards.serial_port import SerialPort
 from boards.top import BAUD, System
 from hw.accelerator import Accelerator
 from hw.build import choose_hardware
+from hw.command import Outcome, Parser, doing, execute, note
 from hw.compiler import Program, compile_model
 from hw.generate import component_verilog
 from hw.identity import Identity
@@ -49,7 +51,6 @@ from sim.board_top import (
 )
 from sim.build import CACHE, Design, build
 from sim.noise import Noise
-from sim.toolchain import ToolError
 
 REPLY_SECONDS = 1.0
 SHOWN = 10
@@ -147,8 +148,8 @@ def differences(answer: Answer, golden: list[LayerResult]) -> list[str]:
     return wrong
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m sim.board",
         description="Simulate a board from its serial line on, let the real host infer on it, and "
                     "compare with the golden model.")
@@ -176,24 +177,27 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 1 if results are missing or wrong or the chip is misused; 2 for bad input."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        board = boards.get(arguments.board)
-        if board.peripheral:
-            raise ValueError("--board must have a serial line of its own, "
-                             f"not {arguments.board!r}")
-        memory = board.memory(arguments.weights)
-        if arguments.model is None:
-            arguments.model = board.model
-        model = FixedPointModel.load(arguments.model)
-        inputs = load_samples(arguments.model, arguments.samples)
-        noises = line_noise(arguments.noise, arguments.seed)
-        program = compile_model(model, choose_hardware(model, arguments, board, memory))
-        start = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            words = [str(DIVISOR)]
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    board = boards.get(arguments.board)
+    if board.peripheral:
+        raise ValueError("--board must have a serial line of its own, "
+                         f"not {arguments.board!r}")
+    memory = board.memory(arguments.weights)
+    if arguments.model is None:
+        arguments.model = board.model
+    model = FixedPointModel.load(arguments.model)
+    inputs = load_samples(arguments.model, arguments.samples)
+    noises = line_noise(arguments.noise, arguments.seed)
+    program = compile_model(model, choose_hardware(model, arguments, board, memory))
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        words = [str(DIVISOR)]
+        with doing("generating and compiling the simulator"):
             if memory is None:
                 simulator = build_simulator(program, board.clock_hz)
             else:
@@ -202,46 +206,40 @@ def main(argv: list[str] | None = None) -> int:
                 image = Path(folder) / "weights.bin"
                 image.write_bytes(program.stream)
                 words = simulator_arguments(board, memory, image)
-            print(f"simulator ready after {time.perf_counter() - start:.1f} s", flush=True)
-            with SimulatedBoard(simulator, noises, words) as simulated:
-                if arguments.serve:
-                    return serve(simulated)
-                writable = memory is not None and not memory.loader
-                status = demonstrate(simulated, model, inputs, program.stream if writable else b"")
-            return status or int(simulated.status != 0)
-    except (ValueError, OSError, ToolError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        note(f"simulator ready after {time.perf_counter() - start:.1f} s")
+        with SimulatedBoard(simulator, noises, words) as simulated:
+            if arguments.serve:
+                serve(simulated)
+                return Outcome()
+            writable = memory is not None and not memory.loader
+            outcome = demonstrate(simulated, model, inputs, program.stream if writable else b"")
+        return replace(outcome, status=outcome.status or int(simulated.status != 0))
 
 
-def serve(simulated: SimulatedBoard) -> int:
+def serve(simulated: SimulatedBoard) -> None:
     """Wait for an interrupt."""
     print(f"python -m boards.host --port {simulated.path} samples 1", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
-    return 0
 
 
 def demonstrate(simulated: SimulatedBoard, model: FixedPointModel, inputs: Any,
-                image: bytes = b"") -> int:
+                image: bytes = b"") -> Outcome:
     """Write the image of the weights, if any, infer and compare; what the host reports as failed is
     counted as such.
     """
-    golden = GoldenModel(model).run(np.stack(inputs.values))
+    with doing("golden model"):
+        golden = GoldenModel(model).run(np.stack(inputs.values))
     noisy = any(noise.rate for noise in simulated.noises)
     start = time.perf_counter()
-    try:
-        with SerialPort(simulated.path, BAUD) as port:
-            board = RemoteBoard(port, model, timeout=60, reply=REPLY_SECONDS)
-            if image:
-                load(board, 0, image)
-                board.reset()
-                print(f"{time.perf_counter() - start:.1f} s to load the weights", flush=True)
-            answers = infer(board, model, inputs, go_on=noisy)
-    except LinkError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{time.perf_counter() - start:.1f} s")
+    with SerialPort(simulated.path, BAUD) as port:
+        board = RemoteBoard(port, model, timeout=60, reply=REPLY_SECONDS)
+        if image:
+            load(board, 0, image)
+            board.reset()
+            note(f"{time.perf_counter() - start:.1f} s to load the weights")
+        answers = infer(board, model, inputs, go_on=noisy)
+    note(f"{time.perf_counter() - start:.1f} s")
     if noisy:
         for name, noise in zip(("to the board", "to the host"), simulated.noises):
             print(f"damage on the line {name}: {noise}")
@@ -251,7 +249,8 @@ def demonstrate(simulated: SimulatedBoard, model: FixedPointModel, inputs: Any,
     failed = answers.count(None)
     print(f"{len(answers) - failed} results, {f'{failed} reported as failed, ' if failed else ''}"
           f"{len(wrong)} mismatches")
-    return 1 if wrong else 0
+    return Outcome({"results": len(answers) - failed, "failed": failed, "mismatches": len(wrong),
+                    "first_mismatches": wrong[:SHOWN]}, int(bool(wrong)))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,11 @@ class Design:
     random:      registers and memories without initial contents can begin with noise: run it with
                  +verilator+rand+reset+2
     main:        C++ with a function main of its own, instead of Verilator's own; not with cocotb
+    coverage:    counts which lines run and which bits change, and writes that at its end; not with
+                 cocotb
     pins:        ports that are `inout` tell it what they drive, and whether
+    vpi:         with `main`: what is public can be found by name at run time
+    short:       for short runs: compiled without optimisation, which takes longer than they do
     """
 
     sources: Mapping[str, str]
@@ -51,17 +55,24 @@ class Design:
     random: bool = False
     main: str = ""
     pins: bool = False
+    vpi: bool = False
+    short: bool = False
+    coverage: bool = False
 
     def arguments(self) -> list[str]:
         """Verilator's arguments, apart from files."""
         arguments = [*FLAGS, "--top-module", self.toplevel]
         arguments += [f"-G{name}={value}" for name, value in sorted(self.parameters.items())]
+        if self.vpi:
+            arguments += ["--vpi"]
         if not self.main:
             arguments += ["--vpi"] if self.cocotb else ["--main"]
         if self.pins:
             arguments += ["--pins-inout-enables"]
         if self.waves:
             arguments += ["--trace-vcd"]
+        if self.coverage:
+            arguments += ["--coverage-line", "--coverage-toggle"]
         if self.random:   # the last one counts
             arguments += ["--x-assign", "unique", "--x-initial", "unique"]
         return arguments
@@ -70,14 +81,15 @@ class Design:
         """Hash of the sources, the arguments and the tools."""
         parts = [*self.arguments(), *self.public, *toolchain.versions, *MAKE_VARIABLES]
         parts += [self.main] if self.main else []
+        parts += ["short"] if self.short else []
         for name, text in sorted(self.sources.items()):
             parts += [name, text]
         return content_hash(parts)
 
     def library_key(self, toolchain: Toolchain) -> str:
         """Hash of what shapes Verilator's run-time library, the same for most designs."""
-        return content_hash([*FLAGS, str(self.cocotb), str(self.waves), *toolchain.versions,
-                      *MAKE_VARIABLES])
+        return content_hash([*FLAGS, str(self.cocotb or self.vpi), str(self.waves),
+                             *toolchain.versions, *MAKE_VARIABLES, *["coverage"] * self.coverage])
 
 
 def content_hash(parts: Sequence[str]) -> str:
@@ -156,7 +168,7 @@ def _compile(design: Design, directory: Path, toolchain: Toolchain, library: Pat
     for item in library.glob("*.o"):
         shutil.copy(item, compiled)  # not copy2: make takes them only if they are new
     _run([*toolchain.make_command(Path("obj"), "Vtop.mk"), f"VM_TRACE={int(design.waves)}",
-          *classes], directory, toolchain, "the C++ compiler")
+          *classes, *["OPT_FAST=-O0"] * design.short], directory, toolchain, "the C++ compiler")
     if not library.exists():
         kept = directory / "library"
         kept.mkdir()

@@ -65,6 +65,11 @@ class Comparison:
         self.mismatches += other.mismatches
         self.faults += other.faults
 
+    def to_dict(self, most: int = 10) -> dict[str, Any]:
+        """The same as `lines`, for programs."""
+        return {"values": self.values, "mismatches": self.total, "faults": self.faults[:most],
+                "first_mismatches": [str(each) for each in self.mismatches[:most]]}
+
     def lines(self, most: int = 10) -> list[str]:
         """The result in words: the sum, then at most `most` faults and `most` mismatches."""
         lines = [f"{self.total} mismatch{'' if self.total == 1 else 'es'} in {self.values} values"]

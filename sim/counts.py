@@ -16,17 +16,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from hw.command import Outcome, Parser, execute, note
 from hw.compiler import Program
 from hw.memory_map import memory_map
 from hw.options import describe
 from quantize.energy import Operations, energy_nj, paper_counts
-from quantize.golden import GoldenModel
 from sim.build import write_whole
-from sim.compare import Comparison, compare
 from sim.executed import additions, executed_additions, lines, on_chip
-from sim.load import add_arguments, fail, load_inputs, load_program, surroundings
-from sim.run import SimulationError, Simulator
-from sim.toolchain import ToolError
+from sim.load import add_arguments, load_inputs, load_program, surroundings
 from sim.trace import Inference
 
 
@@ -137,8 +134,8 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
     write_whole(path, text.getvalue())
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m sim.counts",
         description="Count the additions of every layer in RTL simulation.")
     add_arguments(parser)
@@ -149,33 +146,26 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 if the RTL and the golden model differ; 2 for bad input."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        program = load_program(arguments.model, arguments)
-        inputs = load_inputs(arguments.model, program.model, arguments.samples)
-        inferences = Simulator.build(program).run(inputs.values, progress=True,
-                                                  **surroundings(arguments))
-    except (ValueError, ToolError) as error:
-        return fail(error)
-    except SimulationError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    golden = GoldenModel(program.model).run(inputs.values)
-    comparison = Comparison()
-    for inference, results in zip(inferences, golden):
-        comparison.add(compare(inference, results))
-    rows = count(inferences, golden, program)
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    from sim.simulation import simulate  # which counts with this module
+
+    program = load_program(arguments.model, arguments)
+    inputs = load_inputs(arguments.model, program.model, arguments.samples)
+    done = simulate(program, inputs, **surroundings(arguments))
     path = arguments.csv or Path("build/counts") / f"{arguments.model.resolve().name}.csv"
-    write_csv(rows, path)
-    plural = "" if len(inferences) == 1 else "s, means"
-    print(f"counts of {len(inferences)} image{plural}: "
+    write_csv(done.rows, path)
+    plural = "" if len(done.inferences) == 1 else "s, means"
+    print(f"counts of {len(done.inferences)} image{plural}: "
           f"{describe(program.model, program.hardware)}")
-    print(table(rows))
-    print("\n".join(executed(program, rows[:-1])))
+    print(table(done.rows))
+    print("\n".join(executed(program, done.rows[:-1])))
     print("\n".join(memory_map(program).lines()))
-    print("\n".join(comparison.lines()))
-    print(f"wrote {path}")
-    return 0 if comparison.equal else 1
+    print("\n".join(done.comparison.lines()))
+    note(f"wrote {path}")
+    return Outcome(done.to_dict() | {"csv": path}, int(not done.comparison.equal))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ MEMORY = Path(__file__).with_name("axi_ram.sv")
 
 
 def accelerator_design(program: Any, *, verilog: str | None = None, cocotb: bool = True,
-                       waves: bool = False, preload: bool = False, cache: Path = CACHE) -> Design:
+                       waves: bool = False, preload: bool = False, coverage: bool = False,
+                       cache: Path = CACHE) -> Design:
     """Accelerator and testbench as a design to build.
 
     verilog: text of the module `accelerator` with trace ports, generated from `program` if None
@@ -30,7 +31,7 @@ def accelerator_design(program: Any, *, verilog: str | None = None, cocotb: bool
     if hardware.streamed:
         sources["axi_ram.sv"] = MEMORY.read_text()
     return Design(
-        sources=sources, toplevel="testbench", cocotb=cocotb, waves=waves,
+        sources=sources, toplevel="testbench", cocotb=cocotb, waves=waves, coverage=coverage,
         parameters={"INPUT_BITS": hardware.input_width, "PORT_BITS": hardware.port_bits or 64,
                     "SPIKE_BITS": hardware.geometry.spike_word,
                     "RESIDUAL_BITS": hardware.geometry.neurons * hardware.residual_width})

@@ -15,9 +15,9 @@ from hw.config import HardwareConfig
 from hw.generate import accelerator_verilog
 from hw.model import FixedPointModel, Samples
 from quantize import fixed
-from quantize.__main__ import calibrate
 from quantize.checkpoint import load_checkpoint
 from quantize.fuse import fuse
+from quantize.pipeline import calibrate
 from sim.cases import Source
 from sim.inputs import prepare
 

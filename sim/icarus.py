@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hw.command import Outcome, Parser, execute
 from hw.toolchains import packages
 from sim.build import Design
 from sim.toolchain import ToolError, cocotb_libraries
@@ -75,18 +76,22 @@ def find_icarus() -> Icarus | None:
     return parts and Icarus(root / "usr/bin", parts)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(prog="python -m sim.icarus",
+def build_parser() -> Parser:
+    return Parser(prog="python -m sim.icarus",
                                    description="Unpack Icarus Verilog into a cache.")
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 1 if apt fails; 2 if something is missing."""
-    build_parser().parse_args(argv)
-    if (found := find_icarus()) is not None:
-        print(f"Icarus Verilog is there: {found.programs}")
-        return 0
-    return packages.provide("Icarus Verilog", [PACKAGE], packages.cache_folder("icarus"))
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    if find_icarus() is None:
+        packages.provide("Icarus Verilog", [PACKAGE], packages.cache_folder("icarus"))
+    found = find_icarus()
+    print(f"Icarus Verilog is there: {found.programs}")
+    return Outcome({"programs": found.programs})
 
 
 if __name__ == "__main__":

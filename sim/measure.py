@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from hw.command import progress_bar
 from hw.compiler import Program
 from hw.memory_map import PortTraffic, traffic
 from quantize.golden import GoldenModel
@@ -99,7 +99,7 @@ def measure(simulator: Simulator, image: np.ndarray, around: dict[str, Any], dir
         preload = contents(running, results)
     layers, logits = [], None
     with (simulator.of(running).start(image[None], preload=preload, **around) as run,
-          tqdm(total=len(names), initial=first, desc=label, unit="layer", disable=None) as bar):
+          progress_bar(total=len(names), initial=first, desc=label, unit="layer") as bar):
         for number, (result, layer) in enumerate(zip(golden, run.layers(), strict=True), first):
             record = LayerRecord.of(layer, result, compare_layer(layer, result, SHOWN),
                                     began=number == first > 0)
@@ -116,7 +116,7 @@ def measure(simulator: Simulator, image: np.ndarray, around: dict[str, Any], dir
     return _judge(records, first, inference, logits, seconds, used, program)
 
 
-def _tell(bar: tqdm, record: LayerRecord) -> None:
+def _tell(bar: Any, record: LayerRecord) -> None:
     bar.update()
     bar.set_postfix_str(record.name)
     for line in record.shown:

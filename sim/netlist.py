@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,11 @@ import numpy as np
 import boards
 from hw.asic.target import asic_program
 from hw.build import choose_hardware
+from hw.command import Outcome, Parser, doing, execute, note
 from hw.compiler import Program, compile_model
 from hw.families import XC7
 from hw.model import SHIPPED_MODEL, FixedPointModel, Samples
 from hw.options import positive
-from hw.report import SynthesisError
 from hw.toolchains.cells import HOW, find_library
 from quantize.golden import GoldenModel
 from sim.build import CACHE, Design, build
@@ -30,7 +31,6 @@ from sim.design import MEMORY
 from sim.inputs import check_inputs, prepare
 from sim.netlist_sources import Netlist, asic_netlist, board_netlist, rtl_netlist
 from sim.run import DEFAULT_LATENCY, WATCHDOG_CYCLES, SimulationError
-from sim.toolchain import ToolError
 from sim.trace import read_outputs
 
 BOARD = "arty_a7"
@@ -91,8 +91,8 @@ def differences(words: np.ndarray, rtl: np.ndarray, golden: np.ndarray) -> tuple
     return int((words != rtl).sum()), int(((words != golden) & (golden != -1)).sum())
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m sim.netlist",
         description="Synthesize the accelerator of a model, simulate the netlist on held-out "
                     "images and compare every output word with the RTL and with the golden model.")
@@ -111,26 +111,24 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 1 if the netlist hangs or differs, or yosys fails; 2 for bad input."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        samples = Samples.load(arguments.model)
-        inputs, labels = samples.inputs[:arguments.samples], samples.labels
-        start = time.perf_counter()
-        program, netlist = _synthesized(arguments)
-        print(f"synthesized in {time.perf_counter() - start:.1f} s", flush=True)
+    return execute(build_parser(), compare_netlist, argv)
+
+
+def compare_netlist(arguments: argparse.Namespace) -> Outcome:
+    samples = Samples.load(arguments.model)
+    inputs, labels = samples.inputs[:arguments.samples], samples.labels
+    start = time.perf_counter()
+    program, netlist = _synthesized(arguments)
+    note(f"synthesized in {time.perf_counter() - start:.1f} s")
+    with doing("simulating the RTL"):
         rtl = run(rtl_netlist(program), program, inputs)
-        start = time.perf_counter()
+    start = time.perf_counter()
+    with doing("simulating the netlist"):
         words = run(netlist, program, inputs)
-    except (ValueError, OSError, ToolError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (SimulationError, SynthesisError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"netlist simulated in {time.perf_counter() - start:.1f} s, the simulator's compilation "
-          "included")
+    note(f"netlist simulated in {time.perf_counter() - start:.1f} s, the simulator's compilation "
+         "included")
     classes = program.model.network.num_classes
     for number, row in enumerate(words):
         print(f"image {number}: the netlist predicts {int(row[:classes].argmax())}, the RTL "
@@ -138,7 +136,8 @@ def main(argv: list[str] | None = None) -> int:
               f"{int(row[classes + 1::3].sum()):,} cycles in layers")
     by_rtl, by_golden = differences(words, rtl, expected(program, inputs))
     print(f"of {words.size} words {by_rtl} differ from the RTL, {by_golden} from the golden model")
-    return 1 if by_rtl or by_golden else 0
+    return Outcome({"words": words.size, "differ_from_rtl": by_rtl,
+                    "differ_from_golden": by_golden}, int(bool(by_rtl or by_golden)))
 
 
 def _synthesized(arguments: argparse.Namespace) -> tuple[Program, Netlist]:

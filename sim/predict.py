@@ -10,13 +10,13 @@ import sys
 import time
 from collections.abc import Sequence
 
+from hw.command import Outcome, Parser, doing, execute, note
 from hw.cycles import LayerCycles, Prediction, predict_inference
 from hw.options import describe
 from quantize.golden import GoldenModel
 from quantize.sources import source_maps
-from sim.load import add_arguments, fail, load_inputs, load_program, surroundings
-from sim.run import SimulationError, Simulator
-from sim.toolchain import ToolError
+from sim.load import add_arguments, load_inputs, load_program, surroundings
+from sim.run import Simulator
 
 HEADINGS = ("layer", "predicted", "compute", "weight wait", "fill, drain", "idle", "adders busy")
 
@@ -51,8 +51,8 @@ def error(layer: LayerCycles, simulated: int) -> float:
     return layer.cycles / simulated - 1
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m sim.predict",
         description="Predict the cycles of every layer from the golden model's spikes.")
     add_arguments(parser)
@@ -62,39 +62,39 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 1 if the RTL takes other cycles than the tolerance allows; 2 for bad input."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        program = load_program(arguments.model, arguments)
-        inputs = load_inputs(arguments.model, program.model, arguments.samples)
-        golden = GoldenModel(program.model)
-        runs: list[list[int] | None] = [None] * len(inputs.values)
-        if arguments.check:
-            runs = [[layer.cycles for layer in inference.layers]
-                    for inference in Simulator.build(program).run(
-                        inputs.values, progress=True, **surroundings(arguments))]
-    except (ValueError, ToolError) as failure:
-        return fail(failure)
-    except SimulationError as failure:
-        print(f"error: {failure}", file=sys.stderr)
-        return 1
-    print(describe(program.model, program.hardware))
-    worst = 0.0
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    program = load_program(arguments.model, arguments)
+    inputs = load_inputs(arguments.model, program.model, arguments.samples)
+    golden = GoldenModel(program.model)
+    runs: list[list[int] | None] = [None] * len(inputs.values)
+    if arguments.check:
+        with doing("generating and compiling the simulator"):
+            simulator = Simulator.build(program)
+        runs = [[layer.cycles for layer in inference.layers] for inference in
+                simulator.run(inputs.values, progress=True, **surroundings(arguments))]
+    note(describe(program.model, program.hardware))
+    worst, images = 0.0, []
     for number, (image, simulated) in enumerate(zip(inputs.values, runs)):
-        maps = source_maps(golden, image)
-        start = time.perf_counter()
-        prediction = predict_inference(program, maps, arguments.latency)
-        seconds = time.perf_counter() - start
-        print(f"image {number}, predicted in {seconds:.1f} s")
+        with doing("golden model and cycle model"):
+            maps = source_maps(golden, image)
+            start = time.perf_counter()
+            prediction = predict_inference(program, maps, arguments.latency)
+        print(f"image {number}, predicted in {time.perf_counter() - start:.1f} s")
         print("\n".join(table(prediction, simulated)))
+        images.append({"cycles": prediction.cycles, "layers": prediction.layers,
+                       "simulated": simulated})
         if simulated:
             worst = max(worst, *(abs(error(layer, cycles))
                                  for layer, cycles in zip(prediction.layers, simulated)))
-    if not arguments.check:
-        return 0
-    print(f"largest error of a layer: {worst:.2%}")
-    return 0 if worst * 100 <= arguments.tolerance else 1
+    if arguments.check:
+        print(f"largest error of a layer: {worst:.2%}")
+    return Outcome({"images": images, "largest_error": worst if arguments.check else None},
+                   int(arguments.check and worst * 100 > arguments.tolerance))
 
 
 if __name__ == "__main__":

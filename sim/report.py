@@ -11,20 +11,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hw.command import Outcome, Parser, doing, execute, note
 from hw.compiler import Program
 from hw.model import MANIFEST, WEIGHTS, sha256
 from hw.network import NetworkConfig
 from hw.toolchains.nextpnr import FLOORPLAN
 from quantize.comparison import Row as Beside
-from quantize.golden import GoldenModel
 from sim.build import write_whole
-from sim.compare import Comparison, compare
-from sim.counts import count
 from sim.html_report.facts import gather, manifest_accuracy, read_json
 from sim.html_report.page import render
-from sim.load import add_arguments, fail, load_inputs, load_program, surroundings
-from sim.run import SimulationError, Simulator
-from sim.toolchain import ToolError
+from sim.load import add_arguments, load_inputs, load_program, surroundings
+from sim.simulation import Simulation, simulate
 
 BUILDS, EXPLORED, OUT = Path("build"), Path("build/explore"), Path("build/reports")
 REPORT = "report.json"
@@ -67,8 +64,8 @@ def of_checkpoint(path: Path, network: NetworkConfig) -> tuple[list[Beside], dic
     return beside(case.ours, case.theirs, case.x), accuracy_by_bits(path)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m sim.report",
         description="Write one self-contained HTML page: network, layers, energy, spikes, memory, "
                     "resources, the explorer's front.")
@@ -88,54 +85,58 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def beside(arguments: argparse.Namespace, program: Program) -> dict[str, Any]:
-    """What the page shows beside the simulation; ValueError for files that are none of ours."""
+def beside(model: Path, program: Program, checkpoint: Path | None = None,
+           folder: Path | None = None, points: Path | None = None) -> dict[str, Any]:
+    """What the page shows beside the simulation; ValueError for files that are none of ours.
+
+    model:      directory that the program was compiled from
+    checkpoint: that it was made of
+    folder:     of `hw.build`; None: the newest of these weights
+    points:     of `hw.explore`; None: those of this network and board
+    """
     network = program.model.network
     spikformer: Sequence[Beside] | None = None
     accuracy = manifest_accuracy(program)
-    if arguments.checkpoint is not None:
-        spikformer, measured = of_checkpoint(arguments.checkpoint, network)
+    if checkpoint is not None:
+        spikformer, measured = of_checkpoint(checkpoint, network)
         accuracy |= measured
-    folder = arguments.build or find_build(arguments.model)
+    folder = folder or find_build(model)
     build: Mapping[str, Any] | None = None
     if folder is not None:
         build = read_json(folder / REPORT, BUILD_KEYS)
         if (placed := folder / FLOORPLAN).is_file():
             build = {**build, "floorplan": read_json(placed, ("modules",))["modules"]}
-    path = arguments.explored or find_explored(network.name or arguments.model.name,
-                                               build["board"] if build else None)
+    path = points or find_explored(network.name or model.name, build["board"] if build else None)
     explored = None if path is None else read_json(path, ("points",))
     return {"spikformer": spikformer, "accuracy": accuracy, "build": build, "explored": explored}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status 0; 1 if the RTL hangs or differs from the golden model; 2 for bad input."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        program = load_program(arguments.model, arguments)
-        inputs = load_inputs(arguments.model, program.model, 1, arguments.image)
-        more = beside(arguments, program)
-        inferences = Simulator.build(program).run(inputs.values, progress=True,
-                                                  **surroundings(arguments))
-    except (ValueError, OSError, ToolError) as error:
-        return fail(error)
-    except SimulationError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    golden = GoldenModel(program.model).run(inputs.values)
-    comparison = Comparison()
-    comparison.add(compare(inferences[0], golden[0]))
-    page = render(gather(program, inputs.values[0], inputs.labels[0], inferences[0], golden[0],
-                         comparison, count(inferences, golden, program), **more))
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    program = load_program(arguments.model, arguments)
+    inputs = load_inputs(arguments.model, program.model, 1, arguments.image)
+    more = beside(arguments.model, program, arguments.checkpoint, arguments.build,
+                  arguments.explored)
+    done = simulate(program, inputs, **surroundings(arguments))
     out = arguments.out or OUT / f"{arguments.model.resolve().name}.html"
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(out, page)
-    except OSError as error:
-        return fail(error)
-    print("\n".join(comparison.lines()))
-    print(f"wrote {out}")
-    return 0 if comparison.equal else 1
+    write_page(done, out, more)
+    print("\n".join(done.comparison.lines()))
+    note(f"wrote {out}")
+    return Outcome(done.to_dict() | {"page": out}, int(not done.comparison.equal))
+
+
+def write_page(done: Simulation, out: Path, more: Mapping[str, Any]) -> None:
+    """The page about the first inference of a simulation; `more` is what `beside` returns."""
+    with doing("drawing the page"):
+        page = render(gather(done.program, done.inputs.values[0], done.inputs.labels[0],
+                             done.inferences[0], done.golden[0], done.comparison, done.rows,
+                             **more))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out, page)
 
 
 if __name__ == "__main__":

@@ -10,16 +10,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hw.command import Outcome, Parser, execute, note
 from hw.compiler import Program, compile_model
 from hw.memory_map import memory_map
 from hw.model import FixedPointModel, Samples
 from hw.options import describe, hardware
 from sim import result_rows
 from sim.cases import CASES, Case, Source
-from sim.load import fail
 from sim.measure import measure
 from sim.run import SimulationError, Simulator
-from sim.toolchain import ToolError
 
 DOCS = Path("docs")
 JOURNALS = Path("build/results")
@@ -34,8 +33,7 @@ def ensure(source: Source) -> None:
                          f"`{source.make}` makes")
     from quantize import synthesize
 
-    print(f"{source.directory}: making it, python -m quantize.synthesize {' '.join(source.make)}",
-          flush=True)
+    note(f"{source.directory}: making it, python -m quantize.synthesize {' '.join(source.make)}")
     if synthesize.main(list(source.make)):
         raise ValueError(f"{str(source.directory)!r} must be made, which failed")
 
@@ -66,8 +64,7 @@ def run_case(case: Case, resume: bool, journals: Path = JOURNALS,
     """
     programs = programs or compile_case(case)
     mapped = [memory_map(program) for program in programs]
-    print(f"{case.name}: {describe(programs[0].model, programs[0].hardware)}")
-    print("\n".join(mapped[0].lines()), flush=True)
+    note(f"{case.name}: {describe(programs[0].model, programs[0].hardware)}", *mapped[0].lines())
     simulator = Simulator.build(programs[0], cocotb=False, preload=True)
     rows = []
     for source, program, each in zip(case.sources, programs, mapped, strict=True):
@@ -88,8 +85,8 @@ def run_case(case: Case, resume: bool, journals: Path = JOURNALS,
     return rows
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m sim.results",
         description="Run whole inferences of paper-size networks in RTL, compare every value with "
                     "the golden model, and write the numbers into docs/results.md.")
@@ -104,31 +101,33 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 1 if the RTL hangs or differs from the golden model; 2 for bad input."""
-    arguments = build_parser().parse_args(argv)
-    status = 0
-    try:
-        unknown = [name for name in arguments.names if name not in CASES]
-        if unknown:
-            raise ValueError(f"NAME must be one of {', '.join(CASES)}, not {unknown[0]!r}")
-        result_rows.check_page(arguments.docs / "results.md")
-        for name in arguments.names or CASES:
-            try:
-                rows = run_case(CASES[name], arguments.resume, arguments.journals)
-            except SimulationError as error:
-                print(f"error: {name}: {error}", file=sys.stderr)
-                status = 1
-                continue
-            status = max(status, int(any(row.wrong for row in rows)))
-            result_rows.save(rows, arguments.docs / "results" / f"{name}.json")
-            paths = [arguments.docs / "results" / f"{name}.json" for name in CASES]
-            result_rows.write_tables(arguments.docs / "results.md",
-                                result_rows.markdown(result_rows.load(
-                                    path for path in paths if path.is_file())))
-    except (ValueError, ToolError, OSError) as error:
-        return fail(error)
-    return status
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    unknown = [name for name in arguments.names if name not in CASES]
+    if unknown:
+        raise ValueError(f"NAME must be one of {', '.join(CASES)}, not {unknown[0]!r}")
+    result_rows.check_page(arguments.docs / "results.md")
+    status, found, errors = 0, {}, {}
+    for name in arguments.names or CASES:
+        try:
+            rows = run_case(CASES[name], arguments.resume, arguments.journals)
+        except SimulationError as error:
+            print(f"error: {name}: {error}", file=sys.stderr)
+            errors[name] = str(error)
+            status = 1
+            continue
+        found[name] = rows
+        status = max(status, int(any(row.wrong for row in rows)))
+        result_rows.save(rows, arguments.docs / "results" / f"{name}.json")
+        paths = [arguments.docs / "results" / f"{name}.json" for name in CASES]
+        result_rows.write_tables(arguments.docs / "results.md",
+                                 result_rows.markdown(result_rows.load(
+                                     path for path in paths if path.is_file())))
+    return Outcome({"cases": found, "errors": errors}, status)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from hw.axi import BURST
 from hw.compiler import LayerTrace, Program
 from hw.current import ParamRow
 from hw.isa import Instruction, Op
-from hw.tiles import MAGIC, Placement, Record, RecordKind, place_tiles
+from hw.tiles import Placement, Record, RecordKind, place_tiles, seal
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,4 @@ def _stream(program: Program, words: list[int], skipped: int,
                              base=tile.base, wait=tile.wait),
                       program.stream[offset + beat:following]]
         offset = following
-    body = b"".join(parts)
-    head = (MAGIC | len(body) // beat << 32).to_bytes(beat, "little")
-    return head.ljust(BURST * beat, b"\0") + body
+    return seal(b"".join(parts), hardware.port_bits, hardware.digest())

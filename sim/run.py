@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from hw.command import CommandError, progress_bar
 from hw.memory_map import traffic
 from sim.activity import read_spans
 from sim.build import CACHE, build, write_whole
@@ -37,7 +37,7 @@ WATCHDOG_CYCLES = 1_000_000
 POLL_SECONDS = 0.02
 
 
-class SimulationError(RuntimeError):
+class SimulationError(CommandError):
     """The RTL stopped, or the simulator died; one sentence."""
 
 
@@ -54,6 +54,7 @@ class Simulator:
     cocotb:  the testbench runs under cocotb, else under Verilator's own main
     waves:   it can write a VCD file
     preload: a run may begin with given contents of the memories
+    coverage: a run can write what it reached
     build_seconds: that it took to generate, translate and compile it, maybe long ago
     """
 
@@ -63,10 +64,11 @@ class Simulator:
     waves: bool
     preload: bool = False
     build_seconds: float = 0.0
+    coverage: bool = False
 
     @classmethod
     def build(cls, program: Any, *, cocotb: bool = True, waves: bool = False,
-              preload: bool = False, verilog: str | None = None,
+              preload: bool = False, coverage: bool = False, verilog: str | None = None,
               cache: Path = CACHE) -> "Simulator":
         """Generate, translate and compile, unless the cache holds it.
 
@@ -78,12 +80,13 @@ class Simulator:
         start = time.perf_counter()
         cocotb = cocotb and cocotb_environment("", "", Path()) is not None
         design = accelerator_design(program, verilog=verilog, cocotb=cocotb, waves=waves,
-                                    preload=preload, cache=cache)
+                                    preload=preload, coverage=coverage, cache=cache)
         executable = build(design, cache)
         note = executable.with_name("seconds")
         if not note.is_file():
             write_whole(note, f"{time.perf_counter() - start:.1f}")
-        return cls(program, executable, cocotb, waves, preload, float(note.read_text()))
+        return cls(program, executable, cocotb, waves, preload, float(note.read_text()),
+                   coverage)
 
     def of(self, program: Any) -> "Simulator":
         """The simulator for another program of the same hardware, with streamed weights."""
@@ -92,7 +95,8 @@ class Simulator:
     def start(self, inputs: np.ndarray, *, gaps: int | None = None,
               waves: Path | str | None = None, watchdog: int = WATCHDOG_CYCLES,
               latency: int = DEFAULT_LATENCY, stalls: int | None = None,
-              preload: Mapping[str, bytes] | None = None) -> "Run":
+              preload: Mapping[str, bytes] | None = None,
+              coverage: Path | None = None) -> "Run":
         """Start to run each input through the RTL, without a reset between them.
 
         inputs:   integer raw values [n, C, H, W] (static) or [n, T, C, H, W] (events)
@@ -102,6 +106,7 @@ class Simulator:
         latency:  cycles from a read request to the memory's first beat
         stalls:   seed of pseudo-random pauses of the memory; None: no pauses
         preload:  contents of the memories for a program that begins at a later layer
+        coverage: file for Verilator's coverage data, written at the end
 
         Raises ValueError for unsuitable inputs.
         """
@@ -111,9 +116,11 @@ class Simulator:
             raise ValueError("waves must be asked for when the simulator is built")
         if preload is not None and not self.preload:
             raise ValueError("preload must be asked for when the simulator is built")
+        if coverage is not None and not self.coverage:
+            raise ValueError("coverage must be asked for when the simulator is built")
         options = {"gaps": gaps or 0, "watchdog": watchdog, "latency": latency,
                    "stalls": stalls or 0}
-        return Run(self, inputs, options, waves and Path(waves), preload)
+        return Run(self, inputs, options, waves and Path(waves), preload, coverage)
 
     def run(self, inputs: np.ndarray, *, progress: bool = False,
             **options: Any) -> list[Inference]:
@@ -123,9 +130,9 @@ class Simulator:
         dies.
         """
         with self.start(inputs, **options) as run:
-            layers = list(tqdm(run.layers(), total=run.count * len(self.program.traces),
-                               unit="layer", desc="simulate",
-                               disable=None if progress else True))
+            total = run.count * len(self.program.traces)
+            layers = list(progress_bar(run.layers(), total=total, unit="layer", desc="simulate",
+                              disable=None if progress else True))
             return run.finish(layers)
 
 
@@ -136,7 +143,8 @@ class Run:
     """
 
     def __init__(self, simulator: Simulator, inputs: np.ndarray, options: Mapping[str, int],
-                 waves: Path | None, preload: Mapping[str, bytes] | None) -> None:
+                 waves: Path | None, preload: Mapping[str, bytes] | None,
+                 coverage: Path | None = None) -> None:
         self.program, self.count = simulator.program, len(inputs)
         self._waves = waves
         self._temporary = tempfile.TemporaryDirectory(prefix="spikeloom-sim-")
@@ -145,6 +153,8 @@ class Run:
         arguments += [f"+{name}={value}" for name, value in options.items()]
         if waves is not None:
             arguments.append(f"+waves={directory / 'waves.vcd'}")
+        if coverage is not None:
+            arguments.append(f"+verilator+coverage+file+{coverage.absolute()}")
         if preload is not None:
             (directory / "before").mkdir()
             for name, content in preload.items():

@@ -16,20 +16,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tqdm import tqdm
-
+from hw.command import Outcome, Parser, execute, progress_bar
 from hw.generate import accelerator_verilog
 from hw.options import positive
-from hw.report import SynthesisError
 from sim import scaling_plot
 from sim.bench_page import right_aligned
 from sim.build import content_hash, write_whole
 from sim.cases import DIGITS, ENGINE, FASHION, IMAGENET_MEMORY, Case, Source, bench, synthetic
-from sim.load import fail
 from sim.metrics import BY_KEY, check
 from sim.results import compile_case, ensure
-from sim.run import SimulationError
-from sim.toolchain import ToolError
 from sim.workload import commit, measure
 
 DOCS = Path("docs")
@@ -137,8 +132,8 @@ def page(points: Sequence[Point]) -> list[str]:
     return lines[:-1]
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m sim.bench scaling",
         description="Measure curves over additions per cycle and over networks; points that are "
                     "there already stay.")
@@ -153,7 +148,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> Outcome:
     """Measure what is missing; exit status 0, or 1 if something is wrong.  Raises as its steps."""
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError("scaling needs matplotlib, which `pip install -e .[test]` brings")
@@ -165,7 +160,7 @@ def run(arguments: argparse.Namespace) -> int:
     wanted = [(curve, case) for curve in arguments.curves or CURVES for case in CURVES[curve]
               if arguments.most is None or adders(case) <= arguments.most]
     complaints = []
-    for curve, case in tqdm(wanted, unit="point", desc="scaling", disable=None):
+    for curve, case in progress_bar(wanted, unit="point", desc="scaling"):
         ensure(case.sources[0])
         old = points.get((curve, case.name))
         done = old is not None and old.key == point_key(case) and (
@@ -185,7 +180,8 @@ def run(arguments: argparse.Namespace) -> int:
     print("\n".join(page(measured)))
     for sentence in complaints:
         print(f"error: {sentence}", file=sys.stderr)
-    return int(bool(complaints))
+    return Outcome({"points": measured, "errors": complaints},
+                   int(bool(complaints)))
 
 
 def adders(case: Case) -> int:
@@ -194,13 +190,6 @@ def adders(case: Case) -> int:
     return options.lanes * options.banks * 2
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 1 for mismatches or a failing tool; 2 for bad input."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        return run(arguments)
-    except (SimulationError, SynthesisError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except (ValueError, ToolError, OSError) as error:
-        return fail(error)
+    return execute(build_parser(), run, argv)

@@ -140,7 +140,7 @@ module testbench #(
     .maps__write__b__ready(maps_b_ready),
 `endif
 `ifdef WEIGHT_PORT
-    .enable(1'b1), .bad_image(), .weights_address(32'd0),
+    .enable(1'b1), .bad_image(), .faults(), .weights_address(32'd0),
     .weights__ar__payload(weights_ar), .weights__ar__valid(weights_ar_valid),
     .weights__ar__ready(weights_ar_ready), .weights__r__payload(weights_r),
     .weights__r__valid(weights_r_valid), .weights__r__ready(weights_r_ready),

@@ -14,9 +14,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from hw.command import BAD_INPUT, CommandError
 
-class ToolError(RuntimeError):
+
+class ToolError(CommandError):
     """A tool is missing or has failed; one sentence."""
+
+    status = BAD_INPUT   # of the machine rather than of the command line, and as soon mended
 
 
 # The wheel was configured without a compiler at hand, so its makefile lacks these.

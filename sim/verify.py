@@ -20,10 +20,11 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from hw.command import Outcome, Parser, execute, note, progress_bar
 from hw.cycles import predict_inference
 from hw.model import FixedPointModel
 from hw.options import positive
@@ -31,8 +32,8 @@ from quantize.golden import GoldenModel
 from quantize.sources import source_maps
 from sim.build import CACHE, write_whole
 from sim.compare import compare
+from sim.coverage.functional import layer_facts
 from sim.draw import DIMENSIONS, Combination, draw
-from sim.load import fail
 from sim.run import DEFAULT_LATENCY, SimulationError, Simulator
 from sim.toolchain import ToolError
 
@@ -50,6 +51,7 @@ class Verdict:
     wrong:       of these
     layers, exact: of the inference without pauses; those whose cycles were predicted
     shown:       the first differences, or why there was no result
+    facts:       of its layers, for `sim.coverage.functional`
     """
 
     seed: int
@@ -64,6 +66,7 @@ class Verdict:
     cycles: int = 0
     seconds: float = 0.0
     shown: list[str] = field(default_factory=list)
+    facts: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -112,21 +115,26 @@ def verify(seed: int, number: int, values: int = VALUES, cache: Path = CACHE,
     chosen = {name: str(getattr(value, "value", value)) for name, value in drawn.chosen.items()}
     verdict = partial(Verdict, seed, number, str(drawn), chosen)
     try:
-        found = _simulate(drawn, values, cache, change)
+        found = check(drawn, _build(drawn, cache, change), values)
     except (SimulationError, ToolError, ValueError) as error:
         return verdict(shown=[str(error)], seconds=time.perf_counter() - start)
     return verdict(**found, seconds=time.perf_counter() - start)
 
 
-def _simulate(drawn: Combination, values: int, cache: Path,
-              change: Callable[[str], str] | None) -> dict[str, object]:
+def check(drawn: Combination, simulator: Simulator, values: int,
+          reached: Path | None = None) -> dict[str, Any]:
+    """Simulate a combination and compare: what `Verdict` has beyond its names.
+
+    reached: folder for the coverage data of a simulator that counts: `paused.dat`, `plain.dat`
+    """
     program, model = drawn.program, drawn.program.model
     count = min(MOST_INFERENCES, max(2, -(-values // inference_values(model))))
     inputs = hostile_inputs(model, count, drawn.stalls)
     golden = GoldenModel(model)
-    simulator = _build(drawn, cache, change)
-    paused = simulator.run(inputs, latency=drawn.latency, stalls=drawn.stalls, gaps=drawn.gaps)
-    plain, = simulator.run(inputs[:1])
+    files = {name: reached and reached / f"{name}.dat" for name in ("paused", "plain")}
+    paused = simulator.run(inputs, latency=drawn.latency, stalls=drawn.stalls, gaps=drawn.gaps,
+                           coverage=files["paused"])
+    plain, = simulator.run(inputs[:1], coverage=files["plain"])
     predicted = predict_inference(program, source_maps(golden, inputs[0]), DEFAULT_LATENCY)
     shown, compared, wrong = [], 0, 0
     results = golden.run(inputs)
@@ -143,7 +151,8 @@ def _simulate(drawn: Combination, values: int, cache: Path,
               for name, cycles, guess in pairs if cycles != guess]
     return {"inferences": count + 1, "values": compared, "wrong": wrong, "layers": len(pairs),
             "exact": sum(cycles == guess for _, cycles, guess in pairs),
-            "cycles": sum(cycles for _, cycles, _ in pairs), "shown": shown[:20]}
+            "cycles": sum(cycles for _, cycles, _ in pairs), "shown": shown[:20],
+            "facts": layer_facts(program, [*paused, plain], str(drawn.chosen["memory"]))}
 
 
 def _build(drawn: Combination, cache: Path, change: Callable[[str], str] | None) -> Simulator:
@@ -198,8 +207,8 @@ def summary(verdicts: Sequence[Verdict]) -> list[str]:
     return lines
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m sim.verify",
         description="Draw networks, hardware and surroundings, simulate each, and compare every "
                     "value with the golden model.")
@@ -214,12 +223,13 @@ def build_parser() -> argparse.ArgumentParser:
                         help="local processes (default: %(default)s)")
     parser.add_argument("--scheduler", metavar="ADDRESS",
                         help="of a Dask cluster that does the work instead")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all verdicts here")
+    parser.add_argument("--out", type=Path, metavar="FILE",
+                        help="write all verdicts here, as JSON")
     return parser
 
 
-def run(arguments: argparse.Namespace) -> list[Verdict]:
-    """The verdicts, each printed as it comes; raises ValueError for bad input."""
+def verdicts_of(arguments: argparse.Namespace) -> list[Verdict]:
+    """The verdicts, each told as it comes; raises ValueError for bad input."""
     numbers = arguments.only or range(arguments.count)
     if arguments.seed < 0 or min(numbers) < 0:
         raise ValueError("--seed and --only must not be negative, not "
@@ -227,29 +237,27 @@ def run(arguments: argparse.Namespace) -> list[Verdict]:
     with executor(arguments.workers, arguments.scheduler) as pool:
         waiting = [pool.submit(verify, arguments.seed, number, arguments.values)
                    for number in numbers]
-        bar = tqdm(as_completed(waiting), total=len(waiting), unit="combination", desc="verify",
-                   disable=None)
         verdicts = []
-        for future in bar:
+        for future in progress_bar(as_completed(waiting), total=len(waiting), unit="combination",
+                                   desc="verify"):
             verdicts.append(verdict := future.result())
-            bar.write(f"{verdict.number:4} {'ok' if verdict.passed else 'FAILED':6} "
-                      f"{verdict.values:>9,} values {verdict.seconds:4.0f} s  {verdict.name}",
-                      file=sys.stdout)
+            note(f"{verdict.number:4} {'ok' if verdict.passed else 'FAILED':6} "
+                 f"{verdict.values:>9,} values {verdict.seconds:4.0f} s  {verdict.name}")
     return sorted(verdicts, key=lambda verdict: verdict.number)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 1 if a combination did not pass; 2 for bad input."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        verdicts = run(arguments)
-        if arguments.json:
-            write_whole(arguments.json, json.dumps([asdict(each) for each in verdicts],
-                                                   indent=1) + "\n")
-    except (ValueError, OSError) as error:
-        return fail(error)
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    verdicts = verdicts_of(arguments)
+    if arguments.out:
+        write_whole(arguments.out, json.dumps([asdict(each) for each in verdicts],
+                                              indent=1) + "\n")
     print("\n".join(summary(verdicts)))
-    return int(not all(each.passed for each in verdicts))
+    return Outcome({"verdicts": verdicts}, int(not all(each.passed for each in verdicts)))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from hw.asic.constraints import librelane, sdc
 from hw.asic.design import TOP, AsicDesign, asic_design, instances
 from hw.asic.mapping import Area, Library, Mapped, area_table, areas, map_design
 from hw.axi import PORT_BITS
+from hw.command import Outcome, doing, note
 from hw.compiler import Program, compile_model
 from hw.config import HardwareConfig
 from hw.layout import DEFAULT_BANKS, DEFAULT_LANES
@@ -35,13 +36,15 @@ SOURCE, MODELS, STUBS, SDC = f"{TOP}.v", "sram_models.v", "sram_stubs.v", f"{TOP
 NETLIST, CELL_MODELS = f"{TOP}.netlist.v", "cell_models.v"
 
 
-def run(arguments: argparse.Namespace, cache: Path) -> int:
-    """Build for silicon as the options of `hw.build` ask; exit status 0.
+def run(arguments: argparse.Namespace, cache: Path) -> Outcome:
+    """Build for silicon as the options of `hw.build` ask.
 
     Raises ValueError for bad input, SynthesisError if yosys fails.
     """
-    for name in ("bitstream", "toolchain", "weights", "spill_residual", "spike_lines"):
-        if getattr(arguments, name):
+    given = vars(arguments) | {"no_synthesis": not arguments.synthesis}
+    for name in ("bitstream", "toolchain", "weights", "spill_residual", "spike_lines",
+                 "parity", "no_synthesis"):
+        if given[name]:
             raise ValueError(f"--{name.replace('_', '-')} is for boards: --target asic must be "
                              "without it")
     clock_mhz = DEFAULT_MHZ if arguments.clock_mhz is None else arguments.clock_mhz
@@ -51,7 +54,8 @@ def run(arguments: argparse.Namespace, cache: Path) -> int:
     liberty = arguments.liberty or find_library()
     library = Library.parse(liberty.read_text(errors="replace")) if liberty else None
     program = asic_program(arguments.model, arguments.lanes, arguments.banks)
-    design = asic_design(program)
+    with doing("generating"):
+        design = asic_design(program)
 
     start = time.perf_counter()
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -69,13 +73,14 @@ def run(arguments: argparse.Namespace, cache: Path) -> int:
                             {macro.name: macro.total for macro in design.macros})
             text += "\n\n" + area_report(modules, library, liberty, mapped)
         print(text)
-        print(f"generated and mapped in {time.perf_counter() - start:.1f} s", flush=True)
+        note(f"generated and mapped in {time.perf_counter() - start:.1f} s")
         write_reports(folder, program, arguments.model, design, text, modules, library)
         replace_directory(folder, out)
-    print(f"wrote {out}")
+    note(f"wrote {out}")
     if library is None:
-        print(f"not mapped to cells, as no standard-cell library is there: {HOW}")
-    return 0
+        note(f"not mapped to cells, as no standard-cell library is there: {HOW}")
+    return Outcome({"directory": out, "hardware": program.hardware.to_dict(), "modules": modules,
+                    "macros": [asdict(macro) for macro in design.macros]})
 
 
 def asic_program(model: Path, lanes: int | None = None, banks: int | None = None) -> Program:

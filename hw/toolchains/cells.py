@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hw.command import Outcome, Parser, execute
 from hw.toolchains import packages
 
 # Of two processes, 180 nm and 350 nm.
@@ -29,20 +30,24 @@ def find_library(name: str = LIBRARIES[0]) -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+def build_parser() -> Parser:
+    return Parser(
         prog="python -m hw.toolchains.cells",
         description="Unpack standard-cell libraries for the ASIC target into a cache.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 1 if apt fails; 2 if something is missing."""
-    build_parser().parse_args(argv)
-    if all(map(find_library, LIBRARIES)):
-        print(f"the libraries are there: {', '.join(map(str, map(find_library, LIBRARIES)))}")
-        return 0
-    return packages.provide(", ".join(LIBRARIES), [f"qflow-tech-{name}" for name in LIBRARIES],
-                            cache_folder())
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    if not all(map(find_library, LIBRARIES)):
+        packages.provide(", ".join(LIBRARIES), [f"qflow-tech-{name}" for name in LIBRARIES],
+                         cache_folder())
+    found = [*map(find_library, LIBRARIES)]
+    print(f"the libraries are there: {', '.join(map(str, found))}")
+    return Outcome({"libraries": found})
 
 
 if __name__ == "__main__":

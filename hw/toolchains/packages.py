@@ -7,11 +7,11 @@ For what has no wheel on PyPI; the system's own apt downloads it.
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from hw.command import CommandError, doing, note
 from hw.toolchains.provision import cache_folder as xilinx_folder
 
 
@@ -36,21 +36,15 @@ def unpack(packages: Sequence[str], target: Path) -> None:
         os.replace(root, target)
 
 
-def provide(what: str, packages: Sequence[str], target: Path) -> int:
-    """`unpack` as a command: exit status 0; 1 if apt fails; 2 if something is missing."""
+def provide(what: str, packages: Sequence[str], target: Path) -> None:
+    """`unpack` for a command: ValueError if something is missing, CommandError if apt fails."""
     for needed in ("apt-get", "dpkg-deb"):
         if shutil.which(needed) is None:
-            print(f"error: {needed} must be on the PATH: {what} comes from Debian or Ubuntu",
-                  file=sys.stderr)
-            return 2
+            raise ValueError(f"{needed} must be on the PATH: {what} comes from Debian or Ubuntu")
     try:
-        unpack(packages, target)
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        with doing(f"unpacking {what}"):
+            unpack(packages, target)
     except subprocess.CalledProcessError as error:
-        print(f"error: {error.cmd[0]} failed; what it said is above (apt-get update may help)",
-              file=sys.stderr)
-        return 1
-    print(f"unpacked {what} into {target}")
-    return 0
+        raise CommandError(f"{error.cmd[0]} failed; what it said is above (apt-get update may "
+                           "help)") from None
+    note(f"unpacked {what} into {target}")

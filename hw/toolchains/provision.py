@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
+from hw.command import CommandError, Outcome, Parser, doing, execute, progress_bar
 
 PACKAGES = ("nextpnr-himbaechel-xilinx", "nextpnr-himbaechel-xilinx-chipdb", "prjxray",
             "prjxray-database")
@@ -110,18 +110,19 @@ def provision(mirror: str, keyring: Path, target: Path) -> int:
         (state / "status").touch()
         (state / "sources.list").write_text(f"deb [signed-by={keyring}] {mirror} {SUITE} main\n")
         apt = ["apt-get", "--quiet=2", *apt_options(state)]
-        subprocess.run([*apt, "update"], check=True)
-        subprocess.run([*apt, "--yes", "--download-only", "install", *PACKAGES], check=True,
-                       stdout=subprocess.DEVNULL)
+        with doing("apt-get update and download"):
+            subprocess.run([*apt, "update"], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([*apt, "--yes", "--download-only", "install", *PACKAGES], check=True,
+                           stdout=subprocess.DEVNULL)
         archives = sorted((state / "cache/archives").glob("*.deb"))
-        for archive in tqdm(archives, desc="unpacking", unit=" packages", disable=None):
+        for archive in progress_bar(archives, desc="unpacking", unit=" packages"):
             subprocess.run(["dpkg-deb", "--extract", archive, root], check=True)
         os.replace(root, target)
     return len(archives)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    parser = Parser(
         prog="python -m hw.toolchains.provision",
         description="Unpack the open place and route tools for Xilinx 7 series into a cache.")
     parser.add_argument("--mirror", metavar="URL", help="of Debian (that of apt's configuration)")
@@ -132,23 +133,22 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 1 if apt fails; 2 if something is missing."""
-    arguments = build_parser().parse_args(argv)
+    return execute(build_parser(), run, argv)
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
     if (tools := find_tools()) is not None:
         print(f"the tools for Xilinx are there, in {tools.root}")
-        return 0
+        return Outcome({"folder": tools.root, "packages": 0})
+    for needed in ("apt-get", "dpkg-deb"):
+        if shutil.which(needed) is None:
+            raise ValueError(f"{needed} must be on the PATH: the tools come from Debian")
     try:
-        for needed in ("apt-get", "dpkg-deb"):
-            if shutil.which(needed) is None:
-                raise ValueError(f"{needed} must be on the PATH: the tools come from Debian")
         count = provision(arguments.mirror or debian_mirror(), arguments.keyring, cache_folder())
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except subprocess.CalledProcessError as error:
-        print(f"error: {error.cmd[0]} failed; what it said is above", file=sys.stderr)
-        return 1
+        raise CommandError(f"{error.cmd[0]} failed; what it said is above") from None
     print(f"unpacked {count} packages into {cache_folder()}")
-    return 0
+    return Outcome({"folder": cache_folder(), "packages": count})
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from hw.command import CommandError, progress_bar
 from hw.families import Family
 
 LOG_LINES = 20  # of a failed tool that the error message shows
 
 
-class ToolError(Exception):
+class ToolError(CommandError):
     """A tool failed or is missing; the message ends with its last lines."""
 
 
@@ -130,7 +129,7 @@ def run_tool(command: Sequence[str], folder: Path, log: str, label: str) -> floa
     start = time.perf_counter()
     with ((folder / log).open("w") as file, subprocess.Popen(
             [*command], cwd=folder, stdout=file, stderr=subprocess.STDOUT) as process,
-          tqdm(desc=label, bar_format="{desc} {elapsed}", disable=None) as progress):
+          progress_bar(desc=label, bar_format="{desc} {elapsed}") as progress):
         try:
             for _ in _until_done(process):
                 progress.refresh()

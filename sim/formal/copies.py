@@ -52,10 +52,12 @@ class Copies:
         return done
 
     def source(self, name: str, port: Callable[[Any], Any],
-               allowed: Callable[[Any], Any] | None = None) -> list[Any]:
+               allowed: Callable[[Any], Any] | None = None,
+               when: Callable[[Any], Any] | None = None) -> list[Any]:
         """Give both the same items on an input, and return these.
 
         allowed: what is assumed of each of them
+        when:    of a unit: it has asked for an item that it has not got; without it there is none
         """
         proof, limit = self.proof, self._items
         shape = port(self.a).payload.shape()
@@ -69,14 +71,16 @@ class Copies:
             proof.m.d.sync += count.eq(count + taken)
             proof.m.d.comb += Value.cast(each.payload).eq(
                 Array(Value.cast(item) for item in items)[count])
+            here = (count != limit) & (when(unit) if when else 1)
             if unit is self.a:
-                proof.m.d.comb += each.valid.eq(count != limit)
+                proof.m.d.comb += each.valid.eq(here)
                 continue
             offers = proof.free(1, f"{name}_offers")
             waited = proof.later(each.valid & ~each.ready, f"{name}_waited")
-            proof.m.d.comb += each.valid.eq((count != limit) & (offers | waited))
+            proof.m.d.comb += each.valid.eq(here & (offers | waited))
             self._moved.append(taken)
-            self._willing.append(each.valid)
+            # It does not stall a unit that has not asked.
+            self._willing.append(each.valid | ~here if when else each.valid)
         return items
 
     def sink(self, name: str, port: Callable[[Any], Any]) -> None:
@@ -93,10 +97,22 @@ class Copies:
             seen.append(self._record(f"{label}_{name}", each.valid & each.ready, each.payload))
         self._compare(name, *seen)
 
-    def watch(self, name: str, event: Callable[[Any], Any], what: Callable[[Any], Any]) -> None:
-        """Compare what happens inside or at ports without streams, such as writes to memory."""
-        self._compare(name, *(self._record(f"{label}_{name}", event(unit), what(unit))
-                              for unit, label in ((self.a, "a"), (self.b, "b"))))
+    def watch(self, name: str, event: Callable[[Any], Any], what: Callable[[Any], Any],
+              expected: list[Any] | None = None) -> None:
+        """Compare what happens inside or at ports without streams, such as writes to memory.
+
+        expected: what happens, in order; each of the items, and then anything
+        """
+        seen = [self._record(f"{label}_{name}", event(unit), what(unit))
+                for unit, label in ((self.a, "a"), (self.b, "b"))]
+        self._compare(name, *seen)
+        if expected is not None:
+            item = Array(Value.cast(each) for each in expected)[self._chosen]
+            self.proof.implies(f"{name}_expected", seen[0][2], seen[0][3] == item)
+
+    def willing(self, *lines: Any) -> None:
+        """Of the environment of `b`: while all of these are 1 it does not stall it."""
+        self._willing += map(Value.cast, lines)
 
     def _record(self, name: str, event: Any, what: Any) -> tuple[Value, Signal, Signal, Signal]:
         """An event, and of the chosen one that it came and what it was; how many there were."""

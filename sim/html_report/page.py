@@ -11,6 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from hw.diagram import inline, of_program
 from hw.options import describe, weight_count
 from quantize.energy import (
     LOGGED,
@@ -104,9 +105,11 @@ def figures(facts: Facts) -> dict[str, str]:
         drawn |= {name: draw(facts.build) for name, draw in of_build.items()}
     if facts.explored is not None:
         drawn["front"] = silicon.front(facts.explored)
-    return {name: each.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure-{name}",
+    html = {name: each.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure-{name}",
                                config={"displaylogo": False, "responsive": True})
             for name, each in drawn.items() if each is not None}
+    html["blocks"] = f'<div id="figure-blocks">{inline(of_program(facts.program))}</div>'
+    return html
 
 
 def encoder_share(groups: Sequence[tuple[str, Operations]]) -> float:

@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of the hardware: memories, resources, modules, critical path, the explorer's front."""
 
-import re
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 
+from hw.diagram import owners
 from hw.families import ECP5, GOWIN, ICE40, XC7, Family
 from sim.html_report.charts import BLUE, GREEN, GREY, ORANGE, RED, figure
 from sim.html_report.facts import Facts
 
-UNIT_DEPTH = 3   # names of a path that tell units apart in a floorplan
 FAMILIES: Mapping[str, Family] = {"xc": XC7, "LF": ECP5, "GW": GOWIN, "iCE40": ICE40}
 
 
@@ -106,19 +104,11 @@ def floorplan(build: Mapping[str, Any]) -> go.Figure | None:
     placed = build.get("floorplan")
     if not placed:
         return None
-    tiles: dict[tuple[int, int], Counter[str]] = {}
-    for path, places in placed.items():
-        unit = re.sub(r"\d+(?=\.|$)", "*", ".".join(path.split(".")[:UNIT_DEPTH])) or "top"
-        for x, y, count in places:
-            tiles.setdefault((x, y), Counter())[unit] += count
-    owned: dict[str, list[tuple[int, int]]] = {}
-    for place, cells in sorted(tiles.items()):
-        owned.setdefault(cells.most_common(1)[0][0], []).append(place)
-    largest = sorted(owned, key=lambda unit: -len(owned[unit]))
+    owned = owners(placed)
     marks = [go.Scatter(name=unit, mode="markers", x=[x for x, _ in owned[unit]],
                         y=[y for _, y in owned[unit]], marker={"symbol": "square", "size": 5},
                         hovertemplate=f"{unit} at X%{{x}} Y%{{y}}<extra></extra>")
-             for unit in largest]
+             for unit in owned]
     drawn = figure(*marks, height=700, colorway=qualitative.Dark24,
                    xaxis={"title": "column", "constrain": "domain"},
                    yaxis={"title": "row", "autorange": "reversed", "scaleanchor": "x"})

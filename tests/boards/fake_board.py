@@ -11,7 +11,7 @@ import tty
 
 from boards.frames import ERROR, READ, REPLY, Command, Error, Frame, Parser
 
-STATUS = struct.pack("<BBHI", 2, 0, 5, 0)
+STATUS = struct.pack("<BBHI", 2, 1, 5, 0)   # with weights that are loaded
 
 
 class FakeBoard(threading.Thread):

@@ -67,7 +67,7 @@ def test_what_it_takes(run, tmp_path):
     status, out, err = run("--weights", "dram")
     assert (status, err) == (0, "") and "cells that multiply or divide: 0" in out
     result = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert result["used"]["dsp"] == 0 and result["used"]["lut"] > 500 and result["over"] == []
+    assert result["used"]["dsp"] == 0 and result["used"]["lut"] > 500
 
 
 def test_its_bitstream_is_that_of_a_system(run, tmp_path):

@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from boards.driver import RefusedError, RemoteBoard, encode, reply_seconds
-from boards.frames import Command, Error, Status
+from boards.driver import FaultError, RefusedError, RemoteBoard, encode, reply_seconds
+from boards.frames import Command, Error, Flag, Status
 from boards.serial_port import LinkError, SerialPort
 from hw.identity import Identity, model_digest
 from hw.model import SHIPPED_MODEL, FixedPointModel, Samples
 from sim.noise import Noise
+from tests.boards import fake_board
 from tests.boards.fake_board import FakeBoard
 
 MODEL = FixedPointModel.load(SHIPPED_MODEL)
@@ -138,6 +139,28 @@ def test_refusals(command, reason, sentence):
     assert [frame.command for frame in board.requests][-2:] == [Command.IDENTIFY, Command.RESET]
 
 
+@pytest.mark.parametrize("command", [Command.SAMPLES, Command.READ])
+@pytest.mark.parametrize("flags, sentence", [
+    (Flag.LOADED | Flag.RESPONSE, "the board's memory answered the accelerator with an error"),
+    (Flag.LOADED | Flag.SILENCE, "the board's memory did not answer the accelerator in time"),
+    (Flag.PARITY, "a word in a memory of the accelerator has changed"),
+    (Flag.BAD_IMAGE, "the weights in the board's memory are damaged, or no image"),
+    (Flag(0), "the accelerator has stopped because of a fault$")])
+def test_a_fault_is_one_clear_error(monkeypatch, command, flags, sentence):
+    """And the next inference finds a board that was reset."""
+    monkeypatch.setattr(fake_board, "STATUS", struct.pack("<BBHI", 1, flags, 0, 0))
+    with (FakeBoard(IDENTITY, [answer(3), answer(4)], refuse=(command, Error.FAULT)) as board,
+          SerialPort(board.path, 115200) as port):
+        remote = RemoteBoard(port, MODEL, reply=0.3)
+        with pytest.raises(FaultError, match=f"^{sentence}") as caught:
+            remote.infer(SAMPLES.inputs[0])
+        assert caught.value.flags == flags
+        assert [frame.command for frame in board.requests][-3:] == [
+            Command.STATUS, Command.IDENTIFY, Command.RESET]
+        board.refuse = None
+        assert remote.infer(SAMPLES.inputs[1]).predicted == board.current + 3
+
+
 def test_an_inference_that_does_not_end():
     with (FakeBoard(IDENTITY, [answer(3)], busy=10_000) as board,
           pytest.raises(LinkError, match=r"^the inference does not end in time; ")):
@@ -194,7 +217,7 @@ def test_writes_are_of_whole_words(address, size, name):
 
 def test_status():
     with FakeBoard(IDENTITY) as board, SerialPort(board.path, 115200) as port:
-        assert RemoteBoard(port, reset=False).status() == Status(False, True, 0, 5, 0)
+        assert RemoteBoard(port, reset=False).status() == Status(False, True, Flag.LOADED, 5, 0)
     assert [frame.command for frame in board.requests] == [Command.IDENTIFY, Command.STATUS]
 
 

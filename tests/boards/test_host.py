@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The host's program, with a thread that plays the board on a pseudo terminal."""
 
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +10,17 @@ from PIL import Image
 
 from boards import host
 from boards.driver import encode
+from boards.frames import Flag
 from boards.host import image_files
 from hw.identity import ANY_MODEL
+from hw.tiles import seal
+from tests.boards import fake_board
 from tests.boards.fake_board import FakeBoard
 from tests.boards.test_driver import IDENTITY, LAYERS, MODEL, SAMPLES, answer
+
+BODY = bytes(range(250)) * 8
+WRITABLE = replace(IDENTITY, writable=True, hardware=b"hardware")
+IMAGE = seal(BODY, 64, b"hardware")
 
 
 @pytest.fixture
@@ -89,17 +97,41 @@ def test_status(capsys):
     with FakeBoard(IDENTITY) as board:
         assert run(board, "status") == 0
     assert capsys.readouterr().out == ("has an answer; waits for 0 bytes of samples; 5 bad frames "
-                                       "since reset; flags 0x00\n")
+                                       "since reset; flags 0x01 loaded\n")
 
 
 def test_load(capsys, tmp_path):
-    (tmp_path / "weights.bin").write_bytes(bytes(range(250)) * 9)
-    with FakeBoard(replace(IDENTITY, writable=True)) as board:
-        assert run(board, "load", tmp_path / "weights.bin", "--address", "0x100") == 0
-    data = b"".join(part[4:] for part in board.writes)
-    assert data == bytes(range(250)) * 9 + bytes(6)
-    assert board.writes[0][:4] == b"\0\1\0\0"
-    assert capsys.readouterr().out == "wrote 2,256 bytes at 0x100\n"
+    (tmp_path / "weights.bin").write_bytes(IMAGE)
+    for address, told in ((0x100, ""), (0, "the board has read it back: its CRC is right\n")):
+        with FakeBoard(WRITABLE) as board:
+            assert run(board, "load", tmp_path / "weights.bin", "--address", hex(address)) == 0
+        assert b"".join(part[4:] for part in board.writes) == IMAGE
+        assert board.writes[0][:4] == address.to_bytes(4, "little")
+        assert capsys.readouterr().out == f"wrote {len(IMAGE):,} bytes at {address:#x}\n" + told
+
+
+@pytest.mark.parametrize("image, sentence", [
+    (IMAGE[:-8], "must have the 2,512 bytes that its header says, not 2,504"),
+    (IMAGE[:9], "must have at least 24 bytes, not 9"), (b"", "must begin with b'SPL2', not b''"),
+    (b"SPL1" + IMAGE[4:], "must be of version 2 of its format, not b'1'"),
+    (IMAGE[:900] + bytes([IMAGE[900] ^ 4]) + IMAGE[901:], "must have the CRC that its header "),
+    (seal(BODY, 64, b"Hardware"), "must be made for the hardware of the board, ")])
+def test_an_image_that_is_refused(capsys, tmp_path, image, sentence):
+    (tmp_path / "weights.bin").write_bytes(image)
+    with FakeBoard(WRITABLE) as board:
+        assert run(board, "load", tmp_path / "weights.bin") == 2
+    out, error = capsys.readouterr()
+    assert error.startswith(f"error: a weight image {sentence}") and error.count("\n") == 1
+    assert out == "" and board.writes == []
+
+
+def test_an_image_that_does_not_arrive_whole(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(fake_board, "STATUS", struct.pack("<BBHI", 0, Flag.BAD_IMAGE, 0, 0))
+    (tmp_path / "weights.bin").write_bytes(IMAGE)
+    with FakeBoard(WRITABLE) as board:
+        assert run(board, "load", tmp_path / "weights.bin") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: the weights in the board's memory are damaged")
 
 
 def test_a_lost_reply_is_told(capsys):
@@ -169,6 +201,4 @@ def test_model_that_is_none(capsys, tmp_path):
 
 @pytest.mark.parametrize("words", [["identify"], ["--port", "/dev/null"]])
 def test_port_and_command_must_be_given(capsys, words):
-    with pytest.raises(SystemExit) as stopped:
-        host.main(words)
-    assert stopped.value.code == 2
+    assert host.main(words) == 2

@@ -11,7 +11,7 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 from boards.driver import encode
-from boards.frames import ERROR, READ, REPLY, SYNC, Command, Error, Frame, Parser, Status
+from boards.frames import ERROR, READ, REPLY, SYNC, Command, Error, Flag, Frame, Parser, Status
 from boards.link import Link
 from hw.accelerator import Accelerator
 from hw.compiler import compile_model
@@ -39,6 +39,7 @@ class Line:
         self.link = Link(told, SILENCE)
         self.gaps = gaps
         self.samples, self.writes, self.resets, self.busy = [], [], 0, []
+        self.flags = lambda cycle: 0
 
     def talk(self, *pieces, cycles=60_000):
         dut, link = Module(), self.link
@@ -85,6 +86,7 @@ class Line:
                 if sampled:
                     self.samples.append(value)
                 self.resets += reset
+                ctx.set(link.flags, self.flags(len(self.busy)))
                 self.busy.append(busy)
                 if written and written[0]:
                     self.writes.append(tuple(written[1:]))
@@ -213,6 +215,26 @@ def test_a_core_that_takes_nothing():
     line = Line(identity(8, 2), pace=0)
     frames = line.talk(HELLO, samples_frame(10, [1, 2]), Frame(10, Command.RESET))
     assert replies(frames)[1:] == [(10, Error.STALLED), (10, b"")]
+
+
+@pytest.mark.parametrize("flag", [Flag.BAD_IMAGE, Flag.PARITY])
+def test_a_fault_is_told_instead_of_an_answer(flag):
+    """Before the samples, while they are sent, and when the answer is asked for; an answer that was
+    complete before can still be read.
+    """
+    line = Line(identity(8, 2), pace=200)
+    line.flags = lambda cycle: Flag.LOADED | (flag if cycle > 500 else 0)
+    frames = line.talk(HELLO, samples_frame(10, [1, 2]), 600, read_frame(11, 0, 4),
+                       samples_frame(11, [3]), Frame(11, Command.STATUS))
+    assert replies(frames)[2:4] == [(11, Error.FAULT)] * 2
+    assert Status.unpack(frames[4].payload).flags == Flag.LOADED | flag
+    line = Line(identity(8, 2))
+    line.flags = lambda cycle: flag if cycle > 300 else 0
+    frames = line.talk(HELLO, samples_frame(10, [1, 2]), 300, read_frame(11, 0, 4))
+    assert replies(frames)[2:] == [(11, answer([1, 2]))]
+    line = Line(identity(8, 2), pace=0)
+    line.flags = lambda cycle: flag if cycle > 300 else 0
+    assert replies(line.talk(HELLO, samples_frame(10, [1, 2])))[1:] == [(10, Error.FAULT)]
 
 
 def test_status():

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """ULX3S: data, pins of its schematic, and a small design all the way to a bitstream."""
 
+import json
+
 import pytest
 from amaranth import Module, Signal, unsigned
 from amaranth.lib import stream, wiring
@@ -9,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from boards.top import build_plan
 from boards.ulx3s import ulx3s_85f
 from hw import build, toolchains
+from hw.diagram import owners
 from hw.identity import Identity
 from hw.readout import OUTPUT
 
@@ -69,6 +72,13 @@ def test_bitstream(tmp_path, monkeypatch):
     bits = (folder / "top.bit").read_bytes()
     # The preamble of an ECP5's bitstream, and its identification code.
     assert b"\xff\xff\xbd\xb3" in bits[:200] and bytes.fromhex("41113043") in bits[:400]
+    placed = json.loads((folder / "floorplan.json").read_text())["modules"]
+    build.draw_floorplan(folder, "an echo")
+    picture = (folder / "floorplan.svg").read_text()
+    tiles = owners(placed)
+    assert any(unit.startswith("system") for unit in tiles)
+    for unit, places in tiles.items():
+        assert f">{unit} ({len(places)})<" in picture
 
 
 @pytest.mark.slow

@@ -61,7 +61,6 @@ def test_build_writes_everything(run, workspace):
     result = json.loads((folder / "report.json").read_text())
     assert result["used"]["dsp"] == 0
     assert result["used"]["lut"] > 500   # a design that reaches no pin would be optimized away
-    assert result["over"] == []
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["sha256"]["top.v"] == sha256(folder / "top.v")
     assert manifest["inputs"]["weights.safetensors"] == sha256(
@@ -73,12 +72,11 @@ def test_build_writes_everything(run, workspace):
     assert leftovers(workspace) == []
 
 
-def test_weights_in_flash(run, workspace, monkeypatch):
-    """Sources, image and how to write it; what yosys makes of it is another test's."""
-    monkeypatch.setattr(build, "synthesize", lambda *_, **__: {"netlist": {}, "rtl": {}})
-    monkeypatch.setattr(build, "hierarchy", lambda *_: {"top": Usage(1, 1, 1, 1, 0)})
-    monkeypatch.setattr(build, "multipliers", lambda rtl: 0)
-    status, out, err = run(*SMALL, "--model", "model", "--out", "flash", "--weights", "flash")
+def test_weights_in_flash_and_no_synthesis(run, workspace, monkeypatch):
+    """Sources, image and how to write it; yosys is not asked."""
+    monkeypatch.setattr(report, "run_yosys", None)
+    status, out, err = run(*SMALL, "--model", "model", "--out", "flash", "--weights", "flash",
+                           "--no-synthesis")
     assert (status, err) == (0, "")
     image = workspace / "flash" / "images" / "weights.bin"
     model = FixedPointModel.load(workspace / "model")
@@ -86,7 +84,8 @@ def test_weights_in_flash(run, workspace, monkeypatch):
     assert image.read_bytes() == program.stream
     assert ("weights first, at 0x400000 of the flash: openFPGALoader -b arty_a7_35t -f -o 0x400000 "
             "flash/images/weights.bin\n") in out
-    assert "8-bit weights in flash" in out
+    assert {path.name for path in (workspace / "flash").iterdir()} >= {"top.v", "top.xdc"}
+    assert not (workspace / "flash" / "report.json").exists()   # which has the resources
     manifest = json.loads((workspace / "flash" / "manifest.json").read_text())
     assert (manifest["weights"], manifest["offset"]) == ("flash", 4 << 20)
 
@@ -107,6 +106,8 @@ def test_second_build_takes_the_synthesis_from_the_cache(run, monkeypatch):
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
+    (["--board", "arty_a7", "--bitstream", "--no-synthesis"],
+     "--bitstream needs synthesis: it must be without --no-synthesis"),
     (["--board", "foo"], "board must be one of .*, not 'foo'"),
     (["--board", "arty_a7", "--lanes", "0"], "lanes must be a positive integer, not 0"),
     (["--board", "arty_a7", "--banks", "-1"], "banks must be a positive integer, not -1"),

@@ -2,12 +2,13 @@
 """Places of weight tiles in the ring, and the image of the stream, read back independently."""
 
 import re
+import zlib
 
 import numpy as np
 import pytest
 
 from hw.axi import BURST
-from hw.tiles import PARAM_SLOTS, Placement, encode_stream, place_tiles
+from hw.tiles import PARAM_SLOTS, Placement, check_image, encode_stream, place_tiles
 
 SEEDS = range(40)
 
@@ -108,8 +109,10 @@ class Parser:
         self.image, self.beat, self.place = image, port_bits // 8, 0
         assert len(image) % self.beat == 0
         first = int.from_bytes(image[:8], "little")
-        assert first & 0xFFFF_FFFF == int.from_bytes(b"SPL1", "little")
-        assert not any(image[8:64 * self.beat])
+        assert first & 0xFFFF_FFFF == int.from_bytes(b"SPL2", "little")
+        assert image[8:12] == zlib.crc32(image[:8] + image[16:]).to_bytes(4, "little")
+        assert image[12:16] == bytes([self.beat, 0, 0, 0]) and image[16:24] == b"hardware"
+        assert not any(image[24:64 * self.beat])
         self.place = 64 * self.beat
         assert (first >> 32) * self.beat == len(image) - self.place
 
@@ -142,7 +145,7 @@ def test_an_independent_parser_reads_the_image(port_bits, words, param_bits, row
                           for _ in range(int(rng.integers(1, 5)))],
               rng.integers(0, 256, (placement.rows, banks, row_bytes)).astype(np.uint8))
              for placement in place_tiles(sizes, 13)]
-    image = encode_stream(program, tiles, port_bits, param_bits)
+    image = encode_stream(program, tiles, port_bits, param_bits, b"hardware")
     assert BURST == 64
     parser = Parser(image, port_bits)
     kind, _, count, _, _ = parser.fields()
@@ -163,3 +166,26 @@ def test_a_program_alone():
     image = encode_stream([1, 2, 3], [], 64, 10)
     assert len(image) == 64 * 8 + 3 * 8
     assert image[4:8] == (3).to_bytes(4, "little")
+
+
+def test_every_flipped_bit_is_refused():
+    image = encode_stream([1, 2, 3], [], 64, 10, b"hardware")
+    check_image(image)
+    check_image(image, b"hardware")
+    for place in [*range(12), *range(16, len(image), 7)]:
+        damaged = bytearray(image)
+        damaged[place] ^= 1 << place % 8
+        with pytest.raises(ValueError, match=r"^a weight image must "):
+            check_image(bytes(damaged))
+
+
+@pytest.mark.parametrize("size", [0, 3, 4, 23, 24, 511, 512, 535, 537])
+def test_a_truncated_image_is_refused(size):
+    image = encode_stream([1, 2, 3], [], 64, 10) + b"!"
+    with pytest.raises(ValueError, match=r"^a weight image must (have|begin|be of) .*, not "):
+        check_image(image[:size])
+
+
+def test_an_image_for_other_hardware_is_refused():
+    with pytest.raises(ValueError, match=r"made for the hardware of the board, (61){8}, not for "):
+        check_image(encode_stream([1], [], 64, 10, b"b" * 8), b"a" * 8)

@@ -31,7 +31,7 @@ def sum_and_flush(values, planes, hardware, idle=0, token_sum=1, gap=4):
     done = bench.record(dut.done)
     bench.wait(dut.done)
     bench.run(extra=5)
-    assert [cycle for cycle, in done] == [start + planes * beats]
+    assert [cycle for cycle, in done] == [start + planes * beats + 1]
     assert writes[-1][0] == done[0][0]
     return contents
 

@@ -105,5 +105,5 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, samples):
     assert main([str(tmp_path / "model")]) == 2
     assert capsys.readouterr().err == (
         f"error: model directory {tmp_path / 'model'} must hold samples.safetensors, which it does "
-        "not\n" if samples else
+        "not: python -m quantize --data FILE.npz stores some\n" if samples else
         f"error: model directory must hold manifest.json, not {str(tmp_path / 'model')!r}\n")

@@ -12,8 +12,9 @@ import quantize
 from hw.model import SHIPPED_MODEL, FixedPointModel, Samples
 from hw.network import NetworkConfig
 from quantize import datasets
-from quantize.__main__ import main, stored
+from quantize.__main__ import main
 from quantize.activity import measure
+from quantize.pipeline import stored
 from quantize.random_model import random_model
 from quantize.spikingformer import Spikingformer
 
@@ -141,7 +142,7 @@ def test_bad_calibration_is_one_sentence(tmp_path, capsys, array, sentence):
     ("nan", FOREIGN, "tensor 'head.weight' of .* must be finite, but holds NaN"),
     ("", ["--heads", "5"], "num_heads of .* must be 4, .* not 5, .*"),
     ("plain", [], ".* does not tell num_heads, tau, .*: they must be given"),
-    ("plain", FOREIGN, "a checkpoint without a data set of its own needs --calibration FILE.npy"),
+    ("plain", FOREIGN, "a checkpoint without a data set of its own needs --data FILE.npz, or .*"),
     ("plain", [*FOREIGN, "--calibration", "absent.npy"], "calibration file must be .*"),
     ("plain", [*FOREIGN[2:], "--heads", "7"], "num_heads must divide embed_dim 64, not 7"),
     ("", ["--residual-width", "99"], "residual width must be 4 to 24, not 99"),

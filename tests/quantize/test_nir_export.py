@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from hw.network import Classifier, NetworkConfig
 from quantize.checkpoint import Checkpoint
+from quantize.load import image_format
 from quantize.nir_export import to_graph
-from quantize.options import image_format
 from quantize.spikingformer import Spikingformer
 
 nir = pytest.importorskip("nir")

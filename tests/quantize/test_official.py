@@ -29,8 +29,8 @@ from hw.network import NetworkConfig
 from quantize import photos
 from quantize.checkpoint import load_checkpoint
 from quantize.datasets import normalize
+from quantize.load import event_format, image_format
 from quantize.models import MODELS, NORMALIZATION, find
-from quantize.options import event_format, image_format
 from quantize.spikingformer import Spikingformer
 
 CODE = os.environ.get("SPIKINGFORMER_CODE", "")

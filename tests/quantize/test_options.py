@@ -12,11 +12,10 @@ import torch
 from hw.model import InputFormat
 from hw.network import Classifier, NetworkConfig
 from quantize.datasets import input_format
+from quantize.load import event_format, image_format
 from quantize.models import NORMALIZATION, find
 from quantize.options import (
     add_checkpoint_options,
-    event_format,
-    image_format,
     load_from_options,
     parse_image_size,
     parse_pool_stages,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hw.network import Classifier, NetworkConfig
 from quantize.checkpoint import load_checkpoint
-from quantize.options import event_format, image_format
+from quantize.load import event_format, image_format
 from quantize.spikingformer import predict
 from quantize.spikingjelly import analyze_module, from_module, layer_name
 

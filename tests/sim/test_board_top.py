@@ -9,10 +9,15 @@ import sys
 import pytest
 
 import boards
+from boards.driver import FaultError, RemoteBoard, encode
+from boards.frames import Command
 from boards.host import Inputs
+from boards.serial_port import SerialPort
+from boards.top import BAUD
 from hw.compiler import compile_model
 from hw.config import HardwareConfig
 from hw.network import NetworkConfig
+from quantize.golden import GoldenModel
 from quantize.random_model import random_model, random_samples
 from sim.board import SimulatedBoard, demonstrate, line_noise
 from sim.board_top import build_top_simulator, inlined, simulator_arguments, wrapper
@@ -96,9 +101,9 @@ def test_a_pll_beyond_its_limits_ends_the_run():
 
 @pytest.mark.slow
 def test_a_flash_without_an_image_gives_no_answer(tmp_path, capfd):
-    """Erased: the accelerator takes no sample."""
+    """Erased: that is told."""
     assert demonstrated(tmp_path, "flash", 1, image=False)[0] == 1
-    assert "the weights may not be loaded" in capfd.readouterr().err
+    assert "are damaged, or no image" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("kind", "pins"), [
@@ -131,3 +136,33 @@ def test_digits(kind, noise):
                           kind, "--samples", "10", "--noise", noise, *spills], text=True,
                          capture_output=True, check=False)
     assert run.returncode == 0 and run.stdout.endswith("10 results, 0 mismatches\n")
+
+
+def test_a_damaged_image_and_a_reset_in_the_middle(tmp_path):
+    """The image is read back: a flipped bit is told and no answer given; the right one mends it.
+    The reset takes the accelerator, its bursts and the controller together.
+    """
+    built, board, stream = simulator("sdram")
+    words = simulator_arguments(board, board.memory("sdram"), tmp_path / "none")
+    sample = random_samples(MODEL, 1, seed=1).inputs[0]
+    logits = GoldenModel(MODEL).run(sample[None])[0][-1].logits.tolist()
+    damaged = bytearray(stream)
+    damaged[700] ^= 16
+    with SimulatedBoard(built, None, words) as simulated, SerialPort(simulated.path, BAUD) as port:
+        remote = RemoteBoard(port, MODEL, timeout=60, reply=1.0)
+        remote.write(0, bytes(damaged))
+        for request in (remote.verify, lambda: remote.infer(sample)):
+            with pytest.raises(FaultError, match=r"^the weights in the board's memory are damaged"):
+                request()
+        remote.write(0, stream)
+        remote.verify()
+        remote.reset()
+        for _ in range(3):
+            assert remote.infer(sample).logits.tolist() == logits
+            # The rest of the samples is missing, then the inference is under way.
+            data = encode(sample, remote.identity.input_bits)
+            remote._ask(Command.SAMPLES, data[:5])
+            remote.reset()
+            remote._ask(Command.SAMPLES, data)
+            remote.reset()
+    assert simulated.status == 0

@@ -38,7 +38,7 @@ def test_too_many_samples(directory, model):
 
 def test_directory_without_samples(model, tmp_path):
     model.save(tmp_path / "model")
-    with pytest.raises(ValueError, match=r"must hold samples\.safetensors, which it does not$"):
+    with pytest.raises(ValueError, match=r"must hold samples\.safetensors, which it does not: "):
         load_inputs(tmp_path / "model", model, 1)
 
 

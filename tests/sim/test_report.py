@@ -71,7 +71,7 @@ def test_checkpoint_of_another_network():
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
     (["/nowhere"], "error: model directory must hold manifest.json, not '/nowhere'\n"),
-    (["DIR", "--build", "/nowhere"], "error: [Errno 2] No such file"),
+    (["DIR", "--build", "/nowhere"], "error: '/nowhere/report.json' cannot be used: no such file"),
     (["DIR", "--checkpoint", "/nowhere.pth"], "error: "),
     (["DIR", "--image", "/no.png"], "error: image must be a file, not '/no.png'\n"),
 ])

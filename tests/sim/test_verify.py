@@ -95,7 +95,7 @@ def instead(monkeypatch):
 
 def test_command(instead, tmp_path, capsys):
     target = tmp_path / "verdicts.json"
-    assert main(["--count", "3", "--values", "10", "--json", str(target)]) == 0
+    assert main(["--count", "3", "--values", "10", "--out", str(target)]) == 0
     assert instead == [(0, 0, 10), (0, 1, 10), (0, 2, 10)]
     assert [each["number"] for each in json.loads(target.read_text())] == [0, 1, 2]
     assert "3 of 3 combinations passed" in capsys.readouterr().out

@@ -50,8 +50,8 @@ def test_page_is_whole_and_loads_nothing(page):
     figures = {each for each in reader.ids if each.startswith("figure-")}
     assert figures == {f"figure-{name}" for name in (
         "network", "rates", "operations", "cycles", "lane_use", "energy", "energy_totals",
-        "accuracy", "residual", "memory", "resources", "modules", "critical_path", "floorplan",
-        "front")}
+        "accuracy", "residual", "blocks", "memory", "resources", "modules", "critical_path",
+        "floorplan", "front")}
     assert len(reader.ids) == len(set(reader.ids))
     assert len(reader.cells) == len(facts().layers) * len(HEADINGS)
     assert "62.5 MHz" in page and "0</b>mismatches" in page

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Units between the accelerator and external memory, which answers and takes when it likes.
+
+Memory keeps the rules of AXI: no beat that was not asked for, no acknowledgement of a burst that
+was not sent.  Two copies of a unit get equal answers, one at once and the other at will.
+"""
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from amaranth import Cat, Mux, Signal, Value
+
+from sim.formal.copies import Copies
+from sim.formal.harness import Break, Harness, Proof, small
+
+PORT = 64
+_COUNT = 6   # bits of counters of the environment
+
+
+def _taken(port: Any) -> Value:
+    return Value.cast(port.valid) & Value.cast(port.ready)
+
+
+def _read_port(copies: Copies, port: Callable[[Any], Any]) -> list[Any]:
+    """A memory that answers what it was asked, in order, when it likes."""
+    copies.sink("ar", lambda unit: port(unit).ar)
+
+    def asked(unit: Any) -> Value:
+        ar, r = port(unit).ar, port(unit).r
+        owed = Signal(_COUNT, name=f"owed_{'a' if unit is copies.a else 'b'}")
+        beats = Mux(_taken(ar), (ar.payload.len + 1)[:_COUNT], 0)
+        copies.proof.m.d.sync += owed.eq(owed + beats - _taken(r))
+        return owed != 0
+
+    return copies.source("r", lambda unit: port(unit).r, when=asked)
+
+
+def _window_load(units: ModuleType) -> Harness:
+    """Rows of one or two lines; a row is taken when it is here, at once or at will."""
+    hardware = small(port_bits=PORT, spills_maps=True, program_words=8)
+    copies = Copies(lambda: units.RowLoader(hardware), items=4, patience=9)
+    proof, m = copies.proof, copies.proof.m
+    ins = copies.both("instruction", constant=True)
+    proof.assume((ins.block_stride != 0) & (ins.block_stride <= 2) & (ins.blocks == 1)
+                 & (ins.source_beats == ins.block_stride) & (ins.source_rows != 0)
+                 & (ins.height != 0) & (ins.tiles != 0))
+    copies.both("address", constant=True)
+    copies.pulse("start", 2)
+    beats = _read_port(copies, lambda unit: unit.port)
+    taking = proof.free(1, "taking")
+    for unit, label in ((copies.a, "a"), (copies.b, "b")):
+        m.d.comb += unit.take_row.eq(unit.row_here & (1 if unit is copies.a else taking))
+        rows, lines, taken = (Signal(_COUNT, name=f"{label}_{name}")
+                              for name in ("rows", "lines", "taken"))
+        m.d.sync += taken.eq(taken + unit.take_row)
+        written, last = unit.write.en.any(), lines + 1 == ins.block_stride
+        with m.If(written):
+            m.d.sync += [lines.eq(Mux(last, 0, lines + 1)), rows.eq(rows + last)]
+        # The row taken last and the two above may still be read.
+        kept = Mux(taken < units.HELD_ROWS, 0, taken - units.HELD_ROWS)
+        proof.implies(f"{label}_keeps_rows_in_use", written, rows - kept < ins.source_rows)
+        proof.implies(f"{label}_here_is_whole", unit.row_here, rows > taken)
+    copies.watch("place", lambda unit: unit.write.en.any(), lambda unit: Cat(
+        unit.write.en, unit.write.half, Value.cast(unit.write.addresses)))
+    copies.watch("write", lambda unit: unit.write.en.any(),
+                 lambda unit: Value.cast(unit.write.data),
+                 [beat.data[:hardware.geometry.line_bits] for beat in beats])
+    copies.watch("row", lambda unit: unit.take_row, lambda unit: unit.row_here)
+    return copies.finish()
+
+
+def _window_store(units: ModuleType) -> Harness:
+    """Rows of one or two lines, begun when there is room, done when they please."""
+    hardware = small(port_bits=PORT, spills_maps=True, program_words=8)
+    copies = Copies(lambda: units.RowStorer(hardware), items=3, patience=9)
+    proof, m = copies.proof, copies.proof.m
+    ins = copies.both("instruction", constant=True)
+    proof.assume((ins.target_row != 0) & (ins.target_row <= 2) & ins.target_window
+                 & (ins.target_beats == ins.target_row) & (ins.target_rows != 0))
+    copies.both("address", constant=True)
+    copies.pulse("start", 2)
+    begun_at = proof.later(proof.later(proof.started, "one"), "two")
+    mask = proof.constant(hardware.geometry.line_bits, "mask")
+    for unit, label in ((copies.a, "a"), (copies.b, "b")):
+        at_will = unit is copies.b
+        open_, done, left = (Signal(_COUNT, name=f"{label}_{name}")
+                             for name in ("open", "done", "unanswered"))
+        begins, ends, reads, answers = (
+            proof.free(1, f"{label}_{name}") if at_will else 1
+            for name in ("begins", "ends", "reads", "answers"))
+        m.d.comb += [
+            # The units begin after the layer does, and end what they began.
+            unit.begin_row.eq(begun_at & ~unit.start & unit.row_free & begins),
+            unit.row_done.eq((open_ != done) & ends), unit.may_read.eq(reads),
+            unit.port.b.valid.eq((left != 0) & answers)]
+        m.d.sync += [open_.eq(open_ + unit.begin_row), done.eq(done + unit.row_done),
+                     left.eq(left + (_taken(unit.port.w) & unit.port.w.payload.last)
+                             - _taken(unit.port.b))]
+        # Spike memory: a line depends on its place, in a way that is not known.
+        with m.If(unit.read.en):
+            m.d.sync += Value.cast(unit.read.data).eq(mask ^ unit.read.addresses[0])
+        with m.Else():   # another client reads
+            m.d.sync += Value.cast(unit.read.data).eq(
+                proof.free(hardware.geometry.line_bits, f"{label}_other"))
+        proof.implies(f"{label}_asks_when_free", unit.read.en, unit.may_read)
+        # A row goes out only when it is complete, and its place is free only when it has.
+        beats = proof.count(_taken(unit.port.w), _COUNT, f"{label}_beats")
+        whole = proof.count(_taken(unit.port.b), _COUNT, f"{label}_acknowledged")
+        complete = Mux(ins.target_row == 1, done, done << 1)
+        proof.implies(f"{label}_complete_rows_only", _taken(unit.port.w), beats < complete)
+        proof.claim(f"{label}_room", (open_ - whole)[:_COUNT] <= ins.target_rows)
+        if at_will:
+            copies.willing(begins, ends, reads, answers)
+    copies.watch("begin", lambda unit: unit.begin_row, lambda unit: unit.row_free)
+    copies.sink("aw", lambda unit: unit.port.aw)
+    copies.sink("w", lambda unit: unit.port.w)
+    return copies.finish()
+
+
+PROOFS = [
+    Proof("window-load", "hw.window",
+          "RowLoader writes the same lines, keeps rows in use, shows whole rows", _window_load,
+          depth=18, broken=(
+              Break("with m.If(join.o.valid):", "with m.If(1):"),
+              Break("< ins.source_rows):", "<= ins.source_rows):"),
+              Break("self.row_here.eq(loaded != taken)", "self.row_here.eq(1)"))),
+    Proof("window-store", "hw.window",
+          "RowStorer sends the same lines of complete rows, and waits for acknowledgement",
+          _window_store, depth=16, broken=(
+              Break("asking = (left != 0) & self.may_read", "asking = (left != 0)"),
+              Break("m.d.sync += arriving.eq(asking)", "m.d.sync += arriving.eq(self.may_read)"),
+              Break("m.If(done != written):", "m.If(begun != written):"),
+              Break("[:ROW_COUNT_BITS] != ins.target_rows)",
+                    "[:ROW_COUNT_BITS] <= ins.target_rows)"))),
+]
