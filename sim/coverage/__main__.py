@@ -11,14 +11,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hw.command import Outcome, Parser, execute
+from hw.command import Outcome, Parser, execute, progress_bar
 from hw.options import positive
 from sim import verify
 from sim.build import write_whole
-from sim.coverage.functional import DIMENSIONS, Hits, measure
+from sim.coverage.functional import (
+    DIMENSIONS,
+    Hits,
+    measure,
+    planned_crosses,
+    planned_facts,
+)
 from sim.coverage.page import as_json, functional_lines, python_lines, verilog_lines
 from sim.coverage.python import read_shares, run_tests
 from sim.coverage.verilog import simulate
+from sim.draw import draw
 
 OUT = Path("build/coverage")
 # Each takes a compiler with counting code a minute; few reach nearly all statements.
@@ -48,6 +55,9 @@ def build_parser() -> Parser:
     parser.add_argument("--verdicts", type=Path, metavar="FILE",
                         help="for --functional what `python -m sim.verify --out FILE` wrote, "
                              "instead of simulating")
+    parser.add_argument("--planned", action="store_true",
+                        help="for --functional simulate nothing: which bins the accelerators "
+                             "would reach, in the crosses that this says")
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR",
                         help="of report.txt, report.json and html (default: %(default)s)")
     parser.add_argument("--pytest", nargs=argparse.REMAINDER, default=[], metavar="ARGUMENT",
@@ -95,6 +105,12 @@ def _numbers(arguments: argparse.Namespace, default: int) -> list[int]:
 
 def _functional(arguments: argparse.Namespace) -> tuple[list[Hits], bool]:
     """The crosses of the combinations that passed, and whether all did."""
+    if arguments.planned:
+        draws = [draw(arguments.seed, number) for number in
+                 progress_bar(_numbers(arguments, verify.COUNT), unit="combination")]
+        facts = [fact for drawn in draws
+                 for fact in planned_facts(drawn.program, str(drawn.chosen["memory"]))]
+        return measure(facts, planned_crosses()), True
     if arguments.verdicts is None:
         options = ["--seed", str(arguments.seed), "--values", str(arguments.values),
                    "--workers", str(arguments.workers),

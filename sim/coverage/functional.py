@@ -17,6 +17,8 @@ from hw.network import Kind, Layer
 
 Facts = Mapping[str, str]
 
+# What is only known of a layer that was simulated.
+HAPPENED = ("saturated", "waited", "silent")
 # What a layer is to the engine.
 CONV3, CONV3_ADD, CONV1, CONV1_ADD = ("3x3 to spikes", "3x3 to residual", "1x1 to spikes",
                                       "1x1 to residual")
@@ -109,6 +111,20 @@ def layer_facts(program: Program, inferences: Iterable[Any], memory: str) -> lis
     inferences: `sim.trace.Inference`s of the program
     memory:     the dimension of `sim.draw`
     """
+    planned = planned_facts(program, memory)
+    found: dict[tuple[tuple[str, str], ...], None] = {}
+    for inference in inferences:
+        for plan, facts, run in zip(program.plan.layers, planned, inference.layers, strict=True):
+            silent = not (run.acs if plan.layer.kind is Kind.ATTENTION else run.events)
+            happened = {"saturated": run.saturations > 0, "waited": run.spent.weight_wait > 0,
+                        "silent": silent}
+            facts = facts | {name: NO_YES[value] for name, value in happened.items()}
+            found.setdefault(tuple(facts.items()))
+    return [dict(facts) for facts in found]
+
+
+def planned_facts(program: Program, memory: str) -> list[dict[str, str]]:
+    """Of each layer, in order: the dimensions that need no simulation."""
     hardware, network = program.hardware, program.model.network
     values = {each["layer"]: each for each in program.instructions if each.get("report")}
     weights = ("on chip" if not hardware.streamed else
@@ -119,21 +135,15 @@ def layer_facts(program: Program, inferences: Iterable[Any], memory: str) -> lis
         "banks": str(hardware.geometry.banks), "timesteps": str(network.timesteps),
         "residual": "outside" if hardware.spills_residual else "on chip",
         "input": "image" if network.static_input else "events", "head": network.classifier.value}
-    found: dict[tuple[tuple[str, str], ...], None] = {}
-    for inference in inferences:
-        for plan, run in zip(program.plan.layers, inference.layers, strict=True):
-            layer, instruction = plan.layer, values[plan.index]
-            silent = not (run.acs if layer.kind is Kind.ATTENTION else run.events)
-            facts = common | {
-                "layer": role(layer, network.classifier.spiking), "walk": plan.walk.value,
-                "tiles": _tiles(plan, hardware.geometry.lanes),
-                "pooled": NO_YES[layer.pool],
-                "reads": ("on chip", "outside")[instruction.get("source_window", 0)],
-                "writes": ("on chip", "outside")[instruction.get("target_window", 0)],
-                "saturated": NO_YES[run.saturations > 0],
-                "waited": NO_YES[run.spent.weight_wait > 0], "silent": NO_YES[silent]}
-            found.setdefault(tuple(facts.items()))
-    return [dict(facts) for facts in found]
+    found = []
+    for plan in program.plan.layers:
+        layer, instruction = plan.layer, values[plan.index]
+        found.append(common | {
+            "layer": role(layer, network.classifier.spiking), "walk": plan.walk.value,
+            "tiles": _tiles(plan, hardware.geometry.lanes), "pooled": NO_YES[layer.pool],
+            "reads": ("on chip", "outside")[instruction.get("source_window", 0)],
+            "writes": ("on chip", "outside")[instruction.get("target_window", 0)]})
+    return found
 
 
 def _tiles(plan: LayerPlan, lanes: int) -> str:
@@ -141,6 +151,11 @@ def _tiles(plan: LayerPlan, lanes: int) -> str:
     if channels <= lanes:
         return "one" if channels == lanes else "part of one"
     return "several" if channels % lanes == 0 else "several and part of one"
+
+
+def planned_crosses() -> list[Cross]:
+    """Those of which every dimension is known without a simulation."""
+    return [cross for cross in CROSSES if not set(cross.dimensions) & set(HAPPENED)]
 
 
 @dataclass(frozen=True)

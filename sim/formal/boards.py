@@ -3,12 +3,13 @@
 
 from types import ModuleType
 
-from amaranth import Signal
+from amaranth import Array, Cat, Signal, Value
 
 from sim.formal.copies import Copies
 from sim.formal.harness import Break, Harness, Proof
 
 DIVISOR = 4
+SILENCE = 63   # more cycles than are looked at
 
 
 def _sender(units: ModuleType) -> Harness:
@@ -18,6 +19,86 @@ def _sender(units: ModuleType) -> Harness:
     copies.source("payload", lambda unit: unit.payload)
     copies.sink("o", lambda unit: unit.o)
     return copies.finish()
+
+
+def _receiver(units: ModuleType) -> Harness:
+    """A frame of up to two bytes, in which bytes come when they like, taken when it pleases."""
+    proof = Harness()
+    m, unit = proof.m, units.FrameReceiver(SILENCE)
+    proof.add(unit)
+    byte, came = proof.drive(unit.i.payload, "byte"), proof.drive(unit.i.valid, "came")
+    taken = proof.sink(unit.header, "header")
+    read = proof.drive(unit.payload.ready, "payload_ready") & unit.payload.valid
+    # Taking the header releases the frame, read or not.
+    proof.claim("payload_stable", proof.stable(unit.payload, "payload")
+                | proof.later(taken, "released"))
+    # The frame as a host sends it: any header and bytes, and four that are their CRC, or not.
+    size = units.HEADER.size + 2 + units.CRC.size
+    frame = [*units.SYNC, *(proof.constant(8, f"byte{n}") for n in range(size))]
+    count = Signal(range(len(frame) + 1), name="count")
+    header = frame[len(units.SYNC):len(units.SYNC) + units.HEADER.size]
+    length = header[-2]
+    proof.assume((header[-1] == 0) & (length <= 2))
+    whole = len(units.SYNC) + units.HEADER.size + units.CRC.size + length
+    proof.assume(~came | ((count != whole) & (byte == Array(map(Value.cast, frame))[count])))
+    m.d.sync += count.eq(count + came)
+    number = proof.count(read, 2, "number")
+    shown = unit.header.valid
+    payload = Array(frame[len(units.SYNC) + units.HEADER.size:])
+    proof.implies("whole", shown, count == whole)
+    proof.implies("header_unchanged", shown, Value.cast(unit.header.payload) == Cat(*header))
+    proof.implies("payload_unchanged", unit.payload.valid,
+                  unit.payload.payload == payload[number])
+    proof.implies("payload_of_a_frame", unit.payload.valid, shown & (number < length))
+    proof.implies("payload_all", shown & ~unit.payload.valid, number == length)
+    # Two cycles after its last byte the frame is here, or was said to be bad.
+    gone = Signal(name="gone")
+    with m.If(taken | unit.bad):
+        m.d.sync += gone.eq(1)
+    ended = proof.later((count == whole), "ended", 2)
+    proof.implies("answered", ended, shown | gone)
+    proof.implies("once", gone, ~shown)
+    return proof
+
+
+def _frame(units: ModuleType) -> Harness:
+    """Sender to receiver: the frame that was sent is the one that is here, and no other."""
+    proof = Harness()
+    sender, receiver = units.FrameSender(), units.FrameReceiver(SILENCE)
+    proof.add(sender, "sender")
+    proof.add(receiver, "receiver")
+    m = proof.m
+    sent = proof.source(sender.header, "header")
+    said = proof.source(sender.payload, "payload")
+    flows = proof.free(1, "flows")
+    m.d.comb += [sender.o.ready.eq(flows), receiver.i.payload.eq(sender.o.payload),
+                 receiver.i.valid.eq(sender.o.valid & flows)]
+    taken, read = proof.sink(receiver.header, "frame"), proof.sink(receiver.payload, "bytes")
+    kept, item, there = (Signal(sender.header.payload.shape(), name="kept"),
+                         Signal(8, name="item"), Signal(name="there"))
+    under_way = Signal(name="under_way")
+    # One frame: bytes that come while one is here are lost.
+    proof.assume(~sent | (~under_way & (sender.header.payload.length <= 1)))
+    with m.If(sent):
+        m.d.sync += [kept.eq(sender.header.payload), under_way.eq(1)]
+    with m.If(said):
+        m.d.sync += [item.eq(sender.payload.payload), there.eq(1)]
+    proof.claim("never_bad", ~receiver.bad)
+    proof.implies("header_unchanged", receiver.header.valid,
+                  Value.cast(receiver.header.payload) == Value.cast(kept))
+    proof.implies("payload_unchanged", receiver.payload.valid,
+                  there & (receiver.payload.payload == item))
+    gone, bytes_read = Signal(name="gone"), Signal(2, name="bytes_read")
+    m.d.sync += bytes_read.eq(bytes_read + read)
+    with m.If(taken):
+        m.d.sync += gone.eq(1)
+    proof.implies("once", gone, ~receiver.header.valid)
+    proof.claim("bytes_once", bytes_read <= kept.length)
+    moved = proof.count(sender.o.valid & flows, 4, "moved")
+    all_ = len(units.SYNC) + units.HEADER.size + units.CRC.size + kept.length
+    over = proof.later(under_way & (moved == all_[:4]), "over", 2)
+    proof.implies("arrives", over, receiver.header.valid | gone)
+    return proof
 
 
 def _line(units: ModuleType) -> Harness:
@@ -48,6 +129,19 @@ PROOFS = [
     Proof("frame-sender", "boards.framing", "FrameSender sends the same bytes", _sender, depth=14,
           quick=True, broken=(Break("self.payload.ready.eq(self.o.ready & (count != kept.length))",
                         "self.payload.ready.eq(count != kept.length)"),)),
+    Proof("frame-receiver", "boards.framing",
+          "FrameReceiver: header and bytes of a frame unchanged, all, once, or said to be bad",
+          _receiver, depth=16, broken=(
+              Break("m.d.comb += read.addr.eq(place + 1)", "m.d.comb += read.addr.eq(place)"),
+              Break("self.payload.valid.eq(count != 0)", "self.payload.valid.eq(1)"),
+              Break("with m.If(self.header.ready):", "with m.If(1):"))),
+    Proof("frame", "boards.framing",
+          "FrameSender to FrameReceiver: the same frame, here 2 cycles after its last byte",
+          _frame, depth=15, broken=(
+              Break("m.d.comb += crc.valid.eq(came)\n                m.d.sync += place.eq(0)",
+                    "m.d.comb += crc.valid.eq(1)\n                m.d.sync += place.eq(0)"),
+              Break("count.eq(0)]\n                with m.If(self.header.valid)",
+                    "count.eq(1)]\n                with m.If(self.header.valid)"))),
     Proof("serial-line", "boards.uart",
           "Transmitter to Receiver: every byte once, unchanged, within 10 bits and 2 cycles", _line,
           depth=11 * DIVISOR + 4, broken=(

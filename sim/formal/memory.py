@@ -11,8 +11,10 @@ from typing import Any
 
 from amaranth import Cat, Mux, Signal, Value
 
+from hw.isa import Emit
 from sim.formal.copies import Copies
 from sim.formal.harness import Break, Harness, Proof, small
+from sim.formal.queues import Scoreboard
 
 PORT = 64
 _COUNT = 6   # bits of counters of the environment
@@ -118,6 +120,81 @@ def _window_store(units: ModuleType) -> Harness:
     return copies.finish()
 
 
+def _spill(units: ModuleType) -> Harness:
+    """A layer that adds: groups are admitted, then take and give their words at any time."""
+    hardware = small(port_bits=PORT, residual_words=0, program_words=8)
+    proof = Harness()
+    m, unit = proof.m, units.ResidualSpill(hardware)
+    probes = proof.add(unit)
+    ins = proof.constant(unit.instruction.shape(), "instruction")
+    m.d.comb += [Value.cast(unit.instruction).eq(Value.cast(ins)),
+                 unit.start.eq(proof.started & ~proof.later(proof.started, "begun"))]
+    for name in ("address", "last_tile"):
+        m.d.comb += getattr(unit, name).eq(proof.constant(getattr(unit, name).shape(), name))
+    beats = hardware.geometry.beats
+    proof.assume((ins.emit == Emit.RESIDUAL) & ins.add_residual & (ins.last_beats != 0)
+                 & (ins.last_beats <= beats) & (ins.stream_beats != 0) & (ins.stream_beats <= 8))
+    size = Mux(unit.last_tile, ins.last_beats, beats)
+
+    asked = proof.sink(unit.port.read.ar, "ar")
+    came = proof.source(unit.port.read.r, "r")
+    owed, sent = Signal(_COUNT, name="owed"), proof.sink(unit.port.write.w, "w")
+    m.d.sync += owed.eq(owed + Mux(asked, (unit.port.read.ar.payload.len + 1)[:_COUNT], 0) - came)
+    proof.assume(~unit.port.read.r.valid | (owed != 0))
+    proof.sink(unit.port.write.aw, "aw")
+    m.d.comb += unit.port.write.b.valid.eq(0)
+
+    # The pipeline asks for a group only when it is permitted, for words of groups that it has, and
+    # gives a word back after it took it.
+    reserve = proof.drive(unit.reserve, "reserve")
+    pop, push = proof.drive(unit.words.pop, "pop"), proof.drive(unit.words.push, "push")
+    new = proof.drive(unit.words.new, "new")
+    promised, popped, pushed = (Signal(_COUNT, name=name)
+                                for name in ("promised", "popped", "pushed"))
+    m.d.sync += [promised.eq(promised + Mux(reserve, size, 0)), popped.eq(popped + pop),
+                 pushed.eq(pushed + push)]
+    proof.assume(~reserve | unit.permit)
+    proof.assume(~pop | (popped != promised))
+    proof.assume(~push | (pushed != popped))
+
+    word = len(unit.words.old)
+    olds = Scoreboard(proof, came, unit.port.read.r.payload.data[:word], pop, unit.words.old, 40,
+                      "old")
+    news = Scoreboard(proof, push, new, sent, unit.port.write.w.payload.data[:word], 40, "new")
+    proof.claim("counted", (olds.level < 40) & (news.level < 40))
+    # What was permitted is there, and what was given has room.
+    proof.implies("old_is_here", pop, probes["olds"].r_rdy)
+    proof.implies("new_has_room", push, probes["news"].w_rdy)
+    proof.implies("busy_until_sent", pushed != proof.count(sent, _COUNT, "sent"), unit.busy)
+    return proof
+
+
+def _fetch(units: ModuleType) -> Harness:
+    """An image of any contents, sound or not; tiles are released at once, or later."""
+    hardware = small(port_bits=PORT, residual_words=0, program_words=8)
+    copies = Copies(lambda: units.Fetch(hardware), items=4, patience=12)
+    proof, m = copies.proof, copies.proof.m
+    copies.both("address", constant=True)
+    copies.pulse("start", 2)
+    _read_port(copies, lambda unit: unit.port)
+    done, late = proof.constant(copies.a.released.shape(), "tiles_done"), Signal(name="late")
+    with m.If(proof.free(1, "releases")):
+        m.d.sync += late.eq(1)
+    m.d.comb += [copies.a.released.eq(done), copies.b.released.eq(Mux(late, done, 0))]
+    copies.willing(late)
+    for name in ("program", "params", "weights"):
+        copies.watch(name, lambda unit, name=name: getattr(unit, name).en,
+                     lambda unit, name=name: Cat(*(getattr(getattr(unit, name), part) for part in (
+                         "select", "address", "data"))))
+    copies.watch("program_ready", lambda unit: unit.program_ready, lambda unit: 1)
+    copies.watch("bad_image", lambda unit: unit.bad_image, lambda unit: 1)
+    copies.sink("tile", lambda unit: unit.tile)
+    # Nothing that may still be needed is overwritten.
+    record = copies.probes[1]["record"]
+    proof.implies("waits_for_release", copies.b.params.en, copies.b.released >= record.wait)
+    return copies.finish()
+
+
 PROOFS = [
     Proof("window-load", "hw.window",
           "RowLoader writes the same lines, keeps rows in use, shows whole rows", _window_load,
@@ -133,4 +210,17 @@ PROOFS = [
               Break("m.If(done != written):", "m.If(begun != written):"),
               Break("[:ROW_COUNT_BITS] != ins.target_rows)",
                     "[:ROW_COUNT_BITS] <= ins.target_rows)"))),
+    Proof("fetch", "hw.fetch",
+          "Fetch writes the same program, parameters, weights and tiles, when they are released",
+          _fetch, depth=16, broken=(
+              Break("m.If(self.released >= record.wait):", "m.If(1):"),
+              Break("with m.Elif(reader.o.valid):", "with m.Else():"),
+              Break("self.program.en.eq(reader.o.valid)", "self.program.en.eq(1)"))),
+    Proof("residual-spill", "hw.spill",
+          "ResidualSpill: a group that is permitted finds its words and room; all in order", _spill,
+          depth=14, broken=(
+              Break("(here >= size)", "(here + 1 >= size)"),
+              Break("olds.r_en.eq(self.words.pop & reads)", "olds.r_en.eq(1)"),
+              Break("news.w_en.eq(self.words.push)",
+                    "news.w_en.eq(self.words.push & ~self.words.pop)"))),
 ]

@@ -31,6 +31,13 @@ def test_functional_from_verdicts(tmp_path, capsys):
     assert capsys.readouterr().out.startswith((out / "report.txt").read_text())
 
 
+def test_planned(tmp_path):
+    assert main(["--functional", "--planned", "--only", "17", "--out", str(tmp_path)]) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert [each["hit"] > 0 for each in report["functional"]] == [True] * 7
+    assert not any("silent" in each["cross"] for each in report["functional"])
+
+
 def test_what_did_not_pass_counts_for_nothing(tmp_path):
     out = tmp_path / "out"
     file = verdicts(tmp_path / "v.json", wrong=1)
