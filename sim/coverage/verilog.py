@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tqdm import tqdm
-
 from hw.accelerator import Accelerator
+from hw.command import progress_bar
 from sim.build import CACHE
 from sim.coverage.explained import LINES, SIGNALS
 from sim.coverage.points import Reached, read_points
@@ -39,7 +38,7 @@ def simulate(seed: int, numbers: Iterable[int], values: int, cache: Path = CACHE
     a tool is missing.
     """
     found = Simulated()
-    bar = tqdm(list(numbers), unit="combination", desc="verilog", disable=None)
+    bar = progress_bar(list(numbers), unit="combination", desc="verilog")
     for number in bar:
         drawn = draw(seed, number)
         bar.set_postfix_str(str(drawn))
