@@ -13,6 +13,7 @@ __all__ = ["NAMES", "Board", "ExternalMemory", "Resources", "get"]
 
 _BOARDS = {board.name: board for board in (
     arty_a7, arty_a7_100, nexys4ddr, ulx3s_85f, tang_nano_20k, icebreaker, arty_z7_20)}
+#: What `--board` takes.
 NAMES = tuple(_BOARDS)
 
 

@@ -7,8 +7,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.axi import Watch
 
-# response: external memory answered with an error; silence: it did not answer in time; parity: a
-# word of an on-chip memory is not what was written
+#: response: external memory answered with an error; silence: it did not answer in time; parity: a
+#: word of an on-chip memory is not what was written
 FAULTS = data.StructLayout({"response": 1, "silence": 1, "parity": 1})
 
 
