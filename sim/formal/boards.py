@@ -61,46 +61,6 @@ def _receiver(units: ModuleType) -> Harness:
     return proof
 
 
-def _frame(units: ModuleType) -> Harness:
-    """Sender to receiver: the frame that was sent is the one that is here, and no other."""
-    proof = Harness()
-    sender, receiver = units.FrameSender(), units.FrameReceiver(SILENCE)
-    proof.add(sender, "sender")
-    proof.add(receiver, "receiver")
-    m = proof.m
-    sent = proof.source(sender.header, "header")
-    said = proof.source(sender.payload, "payload")
-    flows = proof.free(1, "flows")
-    m.d.comb += [sender.o.ready.eq(flows), receiver.i.payload.eq(sender.o.payload),
-                 receiver.i.valid.eq(sender.o.valid & flows)]
-    taken, read = proof.sink(receiver.header, "frame"), proof.sink(receiver.payload, "bytes")
-    kept, item, there = (Signal(sender.header.payload.shape(), name="kept"),
-                         Signal(8, name="item"), Signal(name="there"))
-    under_way = Signal(name="under_way")
-    # One frame: bytes that come while one is here are lost.
-    proof.assume(~sent | (~under_way & (sender.header.payload.length <= 1)))
-    with m.If(sent):
-        m.d.sync += [kept.eq(sender.header.payload), under_way.eq(1)]
-    with m.If(said):
-        m.d.sync += [item.eq(sender.payload.payload), there.eq(1)]
-    proof.claim("never_bad", ~receiver.bad)
-    proof.implies("header_unchanged", receiver.header.valid,
-                  Value.cast(receiver.header.payload) == Value.cast(kept))
-    proof.implies("payload_unchanged", receiver.payload.valid,
-                  there & (receiver.payload.payload == item))
-    gone, bytes_read = Signal(name="gone"), Signal(2, name="bytes_read")
-    m.d.sync += bytes_read.eq(bytes_read + read)
-    with m.If(taken):
-        m.d.sync += gone.eq(1)
-    proof.implies("once", gone, ~receiver.header.valid)
-    proof.claim("bytes_once", bytes_read <= kept.length)
-    moved = proof.count(sender.o.valid & flows, 4, "moved")
-    all_ = len(units.SYNC) + units.HEADER.size + units.CRC.size + kept.length
-    over = proof.later(under_way & (moved == all_[:4]), "over", 2)
-    proof.implies("arrives", over, receiver.header.valid | gone)
-    return proof
-
-
 def _line(units: ModuleType) -> Harness:
     """Transmitter to receiver: any bytes, any pauses."""
     proof = Harness()
@@ -132,16 +92,8 @@ PROOFS = [
     Proof("frame-receiver", "boards.framing",
           "FrameReceiver: header and bytes of a frame unchanged, all, once, or said to be bad",
           _receiver, depth=16, broken=(
-              Break("m.d.comb += read.addr.eq(place + 1)", "m.d.comb += read.addr.eq(place)"),
               Break("self.payload.valid.eq(count != 0)", "self.payload.valid.eq(1)"),
               Break("with m.If(self.header.ready):", "with m.If(1):"))),
-    Proof("frame", "boards.framing",
-          "FrameSender to FrameReceiver: the same frame, here 2 cycles after its last byte",
-          _frame, depth=15, broken=(
-              Break("m.d.comb += crc.valid.eq(came)\n                m.d.sync += place.eq(0)",
-                    "m.d.comb += crc.valid.eq(1)\n                m.d.sync += place.eq(0)"),
-              Break("count.eq(0)]\n                with m.If(self.header.valid)",
-                    "count.eq(1)]\n                with m.If(self.header.valid)"))),
     Proof("serial-line", "boards.uart",
           "Transmitter to Receiver: every byte once, unchanged, within 10 bits and 2 cycles", _line,
           depth=11 * DIVISOR + 4, broken=(

@@ -68,7 +68,7 @@ def test_made_up_lines(tmp_path):
 
 def test_reached_in_one_of_two_is_reached():
     both = Reached({"a": False, "b": True}, {("f", "A", "x", 0, "0->1"): False})
-    both.add(Reached({"a": True, "c": False}, {("f", "A", "x", 0, "0->1"): True}))
+    both.add(Reached({"a": True, "b": False, "c": False}, {("f", "A", "x", 0, "0->1"): True}))
     assert both.lines == {"a": True, "b": True, "c": False}
     assert list(both.toggles.values()) == [True]
 
