@@ -110,13 +110,15 @@ def _links(fragment: Fragment, own: Sequence[Port], units: Sequence[Unit]) -> li
     for name, port in ends:
         for signal in _signals(port.value):
             at.setdefault(id(signal), []).append((name, port))
-    stops = {id(signal) for _, port in begins for signal in _signals(port.value)}
     found: dict[tuple[tuple[str, str], tuple[str, str]], Link] = {}
     for name, port in begins:
         if port.width == 1:
             continue   # a handshake, or a flag
         for signal in _signals(port.value):
-            for reached in _reached(flow, id(signal), stops):
+            if id(signal) not in flow:
+                continue
+            # An output of a unit is assigned inside of it, so none is passed on the way.
+            for reached in (id(signal), *networkx.descendants(flow, id(signal))):
                 for other, end in at.get(reached, ()):
                     if other != name and end.width > 1:
                         key = (name, port.name), (other, end.name)
@@ -124,20 +126,6 @@ def _links(fragment: Fragment, own: Sequence[Port], units: Sequence[Unit]) -> li
     order = {name: number for number, name in enumerate(["", *(unit.name for unit in units)])}
     return sorted(found.values(), key=lambda link: (order[link.begin[0]], order[link.end[0]],
                                                     link.begin[1], link.end[1]))
-
-
-def _reached(flow: networkx.DiGraph, start: int, stops: set[int]) -> set[int]:
-    """Signals that `start` gets to without passing another unit's port."""
-    if start not in flow:
-        return set()
-    seen, waiting = {start}, [start]
-    while waiting:
-        for following in flow.successors(waiting.pop()):
-            if following not in seen:
-                seen.add(following)
-                if following not in stops:
-                    waiting.append(following)
-    return seen
 
 
 def _assignments(statements: Any) -> Iterator[tuple[Signal, Signal]]:

@@ -71,6 +71,8 @@ def test_own_data(data_file, tmp_path):
     named = quantize(CHECKPOINT, tmp_path / "named", samples=20)
     assert made.accuracy == named.accuracy and made.largest == named.largest
     assert made.model.accuracy["dataset"] == "data.npz"
+    assert made.samples.labels.tolist() == held_out.labels.tolist()
+    assert made.accuracy.float_correct >= 19   # of 20: it is a trained network
     assert np.array_equal(Samples.load(tmp_path / "out").inputs,
                           Samples.load(tmp_path / "named").inputs)
     again = quantize(foreign, tmp_path / "again", held_out=held_out)   # calibrates with them
