@@ -6,7 +6,6 @@ import pytest
 from sim.formal import memory
 from sim.formal.engine import run
 
-
 # Fetch is broken so that it shows only after a whole tile.
 CASES = [pytest.param(proof, marks=[pytest.mark.slow] * (proof.name == "fetch"), id=proof.name)
          for proof in memory.PROOFS]
