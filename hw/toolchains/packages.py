@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hw.command import CommandError, doing, note
-from hw.toolchains.provision import cache_folder as xilinx_folder
 
 
 def cache_folder(name: str) -> Path:
     """Of unpacked packages, outside of any work tree."""
-    return xilinx_folder().with_name(name)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "spikeloom" / name
 
 
 def unpack(packages: Sequence[str], target: Path) -> None:

@@ -13,59 +13,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from hw.command import CommandError, Outcome, Parser, doing, execute, progress_bar
+from hw.toolchains.packages import cache_folder
+from hw.toolchains.xilinx_tools import CACHE_NAME, find_tools
 
 PACKAGES = ("nextpnr-himbaechel-xilinx", "nextpnr-himbaechel-xilinx-chipdb", "prjxray",
             "prjxray-database")
-TOOLS = ("nextpnr-himbaechel-xilinx", "xc7frames2bit", "bitread")
 SUITE = "sid"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-
-
-@dataclass(frozen=True)
-class Tools:
-    """Where the tools are.
-
-    root: what their packages were unpacked into; "/" if they are installed
-    """
-
-    root: Path
-
-    @property
-    def chips(self) -> Path:
-        """Chip databases of nextpnr, chipdb-FABRIC.bin."""
-        return self.root / "usr/share/nextpnr/himbaechel/xilinx"
-
-    @property
-    def database(self) -> Path:
-        """prjxray's, a folder for each family."""
-        return self.root / "usr/share/prjxray/database"
-
-    def command(self, tool: str) -> list[str]:
-        """Runs a tool, unpacked ones with the libraries they came with."""
-        if self.root == Path("/"):
-            return [tool]
-        (libraries,) = self.root.glob("usr/lib/*-linux-gnu*")
-        (loader,) = libraries.glob("ld-linux*.so.*")
-        return [str(loader), "--library-path", str(libraries), str(self.root / "usr/bin" / tool)]
-
-
-def cache_folder() -> Path:
-    """Of the unpacked tools, outside of any work tree."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "spikeloom" / "xilinx"
-
-
-def find_tools() -> Tools | None:
-    """The tools of the system, else those of the cache, else None."""
-    installed = Tools(Path("/"))
-    if all(map(shutil.which, TOOLS)) and installed.chips.is_dir() and installed.database.is_dir():
-        return installed
-    unpacked = Tools(cache_folder())
-    return unpacked if unpacked.database.is_dir() else None
 
 
 def debian_mirror() -> str:
@@ -144,11 +101,12 @@ def run(arguments: argparse.Namespace) -> Outcome:
         if shutil.which(needed) is None:
             raise ValueError(f"{needed} must be on the PATH: the tools come from Debian")
     try:
-        count = provision(arguments.mirror or debian_mirror(), arguments.keyring, cache_folder())
+        count = provision(arguments.mirror or debian_mirror(), arguments.keyring,
+                          cache_folder(CACHE_NAME))
     except subprocess.CalledProcessError as error:
         raise CommandError(f"{error.cmd[0]} failed; what it said is above") from None
-    print(f"unpacked {count} packages into {cache_folder()}")
-    return Outcome({"folder": cache_folder(), "packages": count})
+    print(f"unpacked {count} packages into {cache_folder(CACHE_NAME)}")
+    return Outcome({"folder": cache_folder(CACHE_NAME), "packages": count})
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from hw.families import XC7
 from hw.report import SynthesisError, synthesize
 from hw.toolchains.frames import Database, FasmError, frames, frames_text
 from hw.toolchains.nextpnr import PLACED, instances, keep_floorplan, read_report
-from hw.toolchains.provision import Tools, find_tools
 from hw.toolchains.toolchain import Timing, Toolchain, ToolError, run_tool
+from hw.toolchains.xilinx_tools import Tools, find_tools
 
 # Temperature grade and low voltage change neither the fabric nor its configuration.
 _PART = re.compile(r"(xc7[aksz]\d+t?)i?([a-z]{3}\d+)-(\d)L?")
