@@ -173,7 +173,8 @@ def floorplan(placed: Mapping[str, Sequence[Sequence[int]]], title: str) -> Figu
                      color=colors[number % len(colors)], label=f"{unit} ({len(places)})")
     area.set(title=title, xlabel="column", ylabel="row", aspect="equal")
     area.invert_yaxis()
-    figure.legend(loc="outside right upper", fontsize=7, markerscale=2)
+    area.legend(loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=7, markerscale=2,
+                title="unit (tiles)")
     return figure
 
 
