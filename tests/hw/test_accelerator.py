@@ -131,7 +131,7 @@ CASES = {
 }
 every_case = pytest.mark.parametrize("name", CASES)
 # The others take Amaranth's simulator longer; tests/sim runs their kind in Verilator, too.
-QUICK = {"static", "events-tau1.5", "heads-of-6-padded-to-8", "head-larger-than-a-word",
+QUICK = {"static", "events-tau1.5", "head-larger-than-a-word",
          "fc-avgpool-one-token", "spiking-head-tau1.5", "widest-sums-in-the-head",
          "windowed-and-spilled-events", "pairs-one-timestep-odd-rows"}
 

@@ -67,7 +67,8 @@ def compiled(network, lanes, banks, formats=None, activity=None, **options):
 
 
 @pytest.mark.parametrize(("network", "lanes", "banks", "formats"), [
-    (SMALL, 8, 2, {}), (EVENTS, 32, 4, {}), (ODD, 16, 4, {"weight_bits": 4}),
+    (SMALL, 8, 2, {}), pytest.param(EVENTS, 32, 4, {}, marks=pytest.mark.slow),
+    (ODD, 16, 4, {"weight_bits": 4}),
 ], ids=["small", "events", "odd"])
 def test_weights_on_chip(network, lanes, banks, formats):
     program = compiled(network, lanes, banks, formats)
@@ -117,6 +118,7 @@ def test_events_and_narrow_weights_streamed():
     check(program, random_inputs(program.model, 2))
 
 
+@pytest.mark.slow
 def test_pairs_streamed():
     program = compiled(EVEN, 16, 4, activity=Activity(1.0, 1.0), port_bits=64)
     assert sum(plan.pairs for plan in program.plan.layers) >= 6

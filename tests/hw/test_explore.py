@@ -109,6 +109,7 @@ def test_command_writes_table_and_figure(tmp_path, monkeypatch, capsys):
     assert next(iter(kept)).endswith(" arty_a7")
 
 
+@pytest.mark.slow
 def test_several_weight_bits_share_a_front(tmp_path, monkeypatch, capsys):
     from hw.model import Samples
 

@@ -27,6 +27,7 @@ NETWORK = NetworkConfig(embed_dim=16, depth=1, num_heads=2, timesteps=2, in_chan
                         pool_stages=(False, True, True, False))
 
 
+@pytest.mark.slow
 def test_it_learns_and_repeats() -> None:
     """A network that was never trained: only BatchNorm's statistics are those of images."""
     whole = datasets.load("digits")

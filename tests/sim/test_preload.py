@@ -28,10 +28,10 @@ def run_from(simulator, program, inputs, golden, first):
 
 
 @pytest.mark.parametrize(("network", "lanes", "options"), [
-    (SMALL, 8, {}), (EVEN, 16, {"neurons": 4}),
+    (SMALL, 8, {}), pytest.param(EVEN, 16, {"neurons": 4}, marks=pytest.mark.slow),
     (TALL, 8, {"port_bits": 64, "spill_residual": True, "spike_lines": (24, 30)}),
-    (replace(SMALL, static_input=False, classifier=Classifier.SN_AVGPOOL_FC), 16,
-     {"port_bits": 128}),
+    pytest.param(replace(SMALL, static_input=False, classifier=Classifier.SN_AVGPOOL_FC), 16,
+                 {"port_bits": 128}, marks=pytest.mark.slow),
 ], ids=["on-chip", "two-by-two", "spilled", "spiking-head"])
 def test_from_every_layer(network, lanes, options):
     model = measured_model(network, 1.0, 1.0) if network is EVEN else random_model(network)

@@ -60,6 +60,7 @@ def test_module_without_tests():
         run_unit(Tally(), "tests.sim.mock", {})
 
 
+@pytest.mark.slow
 def test_waves(tmp_path):
     run_unit(Tally(), BENCH, {"pauses": "both"}, waves=tmp_path / "unit.vcd")
     assert "i__payload" in (tmp_path / "unit.vcd").read_text()

@@ -14,7 +14,7 @@ from sim.draw import DIMENSIONS, dealt
 from sim.verify import Verdict, crosses, hostile_inputs, main, summary, verify
 
 
-@pytest.mark.parametrize("number", [12, 17])
+@pytest.mark.parametrize("number", [12, pytest.param(17, marks=pytest.mark.slow)])
 def test_combinations(number, tmp_path):
     verdict = verify(0, number, 20_000)
     assert verdict.passed, verdict.shown
