@@ -13,8 +13,8 @@ from hw.build import CACHE
 from hw.command import Outcome, Parser, doing, execute, note
 from hw.compiler import compile_model
 from hw.generate import accelerator_verilog
-from hw.model import SHIPPED_MODEL, FixedPointModel
-from hw.options import add_hardware_options, describe, hardware
+from hw.model import FixedPointModel
+from hw.options import add_hardware_options, add_model_argument, describe, hardware
 from hw.report import hierarchy, hierarchy_table, multipliers, synthesize
 
 TOP = "accelerator"
@@ -50,8 +50,7 @@ def build_parser() -> Parser:
         prog="python -m hw.core",
         description="Synthesize the accelerator of a model (yosys synth_xilinx -family xc7), "
                     "whatever its size, and print LUTs, FFs and block RAM by module.")
-    parser.add_argument("model", nargs="?", type=Path, default=SHIPPED_MODEL, metavar="DIR",
-                        help="model directory (default: the shipped digits network)")
+    add_model_argument(parser)
     add_hardware_options(parser)
     return parser
 

@@ -24,8 +24,8 @@ from hw.accelerator import Accelerator
 from hw.command import Outcome, Parser, doing, execute
 from hw.compiler import Program, compile_model
 from hw.hierarchy import Unit, hierarchy
-from hw.model import SHIPPED_MODEL, FixedPointModel
-from hw.options import add_hardware_options, hardware
+from hw.model import FixedPointModel
+from hw.options import add_hardware_options, add_model_argument, hardware
 
 OUT = Path("build/diagram.svg")
 FORMATS = (".svg", ".png", ".pdf")
@@ -213,8 +213,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m hw.diagram",
         description="Draw the units of the accelerator of a model, and the streams between them, "
                     "as they are elaborated.")
-    parser.add_argument("model", nargs="?", type=Path, default=SHIPPED_MODEL, metavar="DIR",
-                        help="model directory (default: the shipped digits network)")
+    add_model_argument(parser)
     parser.add_argument("--out", type=Path, default=OUT, metavar="FILE",
                         help=f"picture, {', '.join(FORMATS)} (default: %(default)s)")
     add_hardware_options(parser)

@@ -15,8 +15,8 @@ from hw.compiler import compile_model
 from hw.generate import accelerator_verilog
 from hw.harness import NAME as HARNESS
 from hw.harness import harness
-from hw.model import SHIPPED_MODEL, FixedPointModel
-from hw.options import add_hardware_options, describe, hardware, positive
+from hw.model import FixedPointModel
+from hw.options import add_hardware_options, add_model_argument, describe, hardware, positive
 from hw.report import synthesize
 from hw.toolchains import Timing
 
@@ -54,8 +54,7 @@ def build_parser() -> Parser:
         prog="python -m hw.fmax",
         description="Place and route the accelerator of a model, or one unit of it, between "
                     "registers; print the clock frequency and the critical path by module.")
-    parser.add_argument("model", nargs="?", type=Path, default=SHIPPED_MODEL, metavar="DIR",
-                        help="model directory (default: the shipped digits network)")
+    add_model_argument(parser)
     parser.add_argument("--device", choices=DEVICES, default="ecp5_85f",
                         help="to place on (default: %(default)s)")
     parser.add_argument("--unit", default="", metavar="PATH",

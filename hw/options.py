@@ -4,12 +4,13 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hw.axi import PORT_BITS
 from hw.config import HardwareConfig
 from hw.layout import DEFAULT_BANKS, DEFAULT_LANES
-from hw.model import FixedPointModel
+from hw.model import SHIPPED_MODEL, FixedPointModel
 
 # Weights from which on they are streamed unless told otherwise: 8-bit weights of this number take a
 # whole Artix-7 35T.
@@ -26,6 +27,12 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be a positive integer, not {text!r}")
     return value
+
+
+def add_model_argument(parser: argparse.ArgumentParser) -> None:
+    """`model`, a model directory, of the commands that do without one as well."""
+    parser.add_argument("model", nargs="?", type=Path, default=SHIPPED_MODEL, metavar="DIR",
+                        help="model directory (default: the shipped digits network)")
 
 
 def add_hardware_options(parser: argparse.ArgumentParser) -> None:

@@ -51,8 +51,8 @@ from hw.command import Outcome, Parser, doing, execute
 from hw.compiler import Program, compile_model
 from hw.generate import component_verilog
 from hw.identity import SIZE, Identity
-from hw.model import SHIPPED_MODEL, FixedPointModel
-from hw.options import add_hardware_options, hardware
+from hw.model import FixedPointModel
+from hw.options import add_hardware_options, add_model_argument, hardware
 
 NAME = "spikeloom"   # of the module
 ADDRESS_WIDTH = 16
@@ -287,8 +287,7 @@ def build_parser() -> Parser:
         prog="python -m hw.soc",
         description="Write the Verilog of an accelerator with AXI4-Lite registers and AXI4-Stream "
                     "in and out, for a system on chip.")
-    parser.add_argument("model", nargs="?", type=Path, default=SHIPPED_MODEL, metavar="DIR",
-                        help="model directory (default: the shipped digits network)")
+    add_model_argument(parser)
     parser.add_argument("--out", type=Path, default=Path("build/peripheral.v"), metavar="FILE",
                         help="default: %(default)s")
     add_hardware_options(parser)

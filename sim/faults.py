@@ -18,8 +18,8 @@ from pathlib import Path
 from hw import command
 from hw.command import CommandError, Parser, execute, note, progress_bar
 from hw.compiler import Program, compile_model
-from hw.model import SHIPPED_MODEL, FixedPointModel, Samples
-from hw.options import add_hardware_options, describe, hardware, positive
+from hw.model import FixedPointModel, Samples
+from hw.options import add_hardware_options, add_model_argument, describe, hardware, positive
 from quantize.golden import GoldenModel
 from sim.build import write_whole
 from sim.fault_bench import End, FaultBench, Outcome, Variable, build_fault_bench
@@ -155,8 +155,7 @@ def build_parser() -> Parser:
         prog="python -m sim.faults",
         description="Flip random bits of the accelerator's registers and memories during "
                     "inferences, in RTL simulation, and count what comes of it.")
-    parser.add_argument("model", nargs="?", type=Path, default=SHIPPED_MODEL, metavar="DIR",
-                        help="model directory (default: the shipped digits network)")
+    add_model_argument(parser)
     parser.add_argument("--flips", type=positive, default=700, metavar="N",
                         help="bits, one in each inference, as many of each kind of state (default: "
                              "%(default)s)")
