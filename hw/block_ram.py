@@ -33,7 +33,7 @@ class Ram:
 
     two_reads: both ports read (and one of them writes); else one reads, one writes
     rom:       never written: logic may be cheaper
-    block:     asked for: nothing else is considered
+    block:     asked for (the attribute `ram_style`): nothing else is considered
     """
 
     name: str
@@ -77,7 +77,7 @@ def rams(hardware: HardwareConfig) -> Iterator[Ram]:
     geometry, streamed = hardware.geometry, hardware.streamed
     yield Ram("weights", geometry.banks, hardware.weight_rows,
               geometry.lanes * hardware.weight_bits, two_reads=geometry.ports == 2,
-              rom=not streamed)
+              rom=not streamed, block=not streamed)
     if hardware.parity:
         yield Ram("parity of the weights", geometry.banks, hardware.weight_rows, 1,
                   two_reads=geometry.ports == 2, rom=not streamed)

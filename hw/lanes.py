@@ -61,8 +61,12 @@ class WeightBanks(wiring.Component):
         m = Module()
         geometry = self._hardware.geometry
         images = self._images or [[]] * geometry.banks
+        # Of few rows yosys would make logic, for each of two ports: tens of thousands of LUTs in
+        # wide accelerators, and nearly an hour.
+        kind = {} if self._hardware.streamed else {"ram_style": "block"}
         for bank, image in enumerate(images):
-            memory = Memory(shape=self._row, depth=self._hardware.weight_rows, init=image)
+            memory = Memory(shape=self._row, depth=self._hardware.weight_rows, init=image,
+                            attrs=kind)
             m.submodules[f"bank{bank}"] = memory
             write = memory.write_port() if self._hardware.streamed else None
             if write is not None:
