@@ -31,6 +31,8 @@ from hw.options import MANY_WEIGHTS, positive, weight_count
 # Share of a device's LUTs that the accelerator may take: the board's own logic, the error of the
 # area model, and room to route.
 FILL = 0.8
+# Cycles beside the fewest for which thousands of LUTs are not spent.
+NEARLY = 1.01
 OUT = Path("build") / "explore"
 # Where a search begins; from there it finds the others.
 SEEDS = ((8, 1), (16, 2), (32, 2), (64, 4), (128, 4), (256, 8))
@@ -166,11 +168,16 @@ def search_board(directory: Path, board: Any) -> Point:
     return choose(explore(load_workload(directory, 1), limit, (0,)), limit)
 
 
+def fastest(best: Sequence[Point]) -> Point:
+    """Of a front, the smallest of those that are as good as the fastest (`NEARLY`)."""
+    return next(point for point in best if point.cycles <= best[-1].cycles * NEARLY)
+
+
 def choose(search: Search, limit: Budget) -> Point:
-    """The fastest of the front.  ValueError, one sentence, says what is short if there is none."""
+    """`fastest` of the front.  ValueError, one sentence, says what is short if there is none."""
     best = front(search.points)
     if best:
-        return best[-1]
+        return fastest(best)
     if search.smallest is None:
         raise ValueError(f"no hardware could be built: {search.refused}")
     lut, ram = search.smallest
@@ -316,7 +323,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
         searches.append(explore(workload, limit, ports))
         points += searches[-1].points
     best = front(points)
-    chosen = choose(searches[-1], limit) if not best else best[-1]
+    chosen = fastest(best) if best else choose(searches[-1], limit)
     out = arguments.out or OUT / f"{workload.name}-{arguments.board or 'any'}.svg"
     draw(out, f"{workload.name} on {limit.name}", points, best, chosen)
     write_points(out.with_suffix(".json"), points, best, chosen)
