@@ -76,17 +76,24 @@ class Case:
         return f"python -m {self.tool} {self.name}"
 
 
-def synthetic(network: str, classifier: Classifier = Classifier.AVGPOOL_FC) -> Source:
-    """A network of a published size with random weights."""
-    if classifier is Classifier.AVGPOOL_FC:
-        directory = SYNTHETIC / network
-        return Source(directory, (network,), directory.with_name(f"{network}.safetensors"))
-    directory = SYNTHETIC / f"{network}-{classifier.value}"
-    return Source(directory, (network, "--classifier", classifier.value, "--out", str(directory)))
+def synthetic(network: str, classifier: Classifier = Classifier.AVGPOOL_FC,
+              bits: int = 8) -> Source:
+    """A network of a published size with random weights of so many bits."""
+    name, options = network, []
+    if classifier is not Classifier.AVGPOOL_FC:
+        name, options = f"{name}-{classifier.value}", ["--classifier", classifier.value]
+    if bits != 8:
+        name, options = f"{name}-{bits}bit", [*options, "--bits", str(bits)]
+    directory = SYNTHETIC / name
+    if options:
+        options += ["--out", str(directory)]
+    return Source(directory, (network, *options), directory.with_name(f"{name}.safetensors"))
 
 
 # 768 adders, with weights of 8 bits through 128.
 ENGINE = ("--lanes", "128", "--banks", "3", "--port-bits", "128")
+# 1,024: additions of 4-bit weights take fewer LUTs.
+WIDE_ENGINE = ("--lanes", "128", "--banks", "4", "--port-bits", "128")
 # Spike memory for what the blocks need at once, so that the largest maps of the tokenizer go out.
 DVS_MEMORY = ("--spike-lines", "4096", "4096")
 IMAGENET_MEMORY = ("--spill-residual", "--spike-lines", "6272", "6272")
@@ -119,5 +126,7 @@ BENCH: Mapping[str, Case] = MappingProxyType({case.name: case for case in (
     bench("digits", DIGITS, ()),
     bench("fashion", FASHION, ("--lanes", "64", "--port-bits", "128")),
     bench("w1", synthetic(CIFAR), ENGINE),
+    bench("w1-4bit", synthetic(CIFAR, bits=4), ENGINE),
+    bench("w1-4bit-wide", synthetic(CIFAR, bits=4), WIDE_ENGINE),
     bench("dvs", synthetic("dvs-2-256"), (*ENGINE, *DVS_MEMORY)),
 )})

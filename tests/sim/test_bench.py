@@ -8,6 +8,7 @@ import pytest
 
 from sim import bench, scaling
 from sim.bench import BEGIN, main
+from sim.cases import BENCH
 from sim.result_rows import END
 from sim.run import SimulationError
 from tests.sim.test_metrics import result
@@ -39,7 +40,7 @@ def written(docs):
 def test_all_cases(docs, capsys):
     docs, asked = docs
     assert run(docs) == 0
-    assert [name for name, _, _ in asked] == ["digits", "fashion", "w1", "dvs"]
+    assert [name for name, _, _ in asked] == [*BENCH]
     assert all(mapped for _, _, mapped in asked)
     path, values = written(docs)
     assert path.stem == f"{values['date']}-abc1234" and values["commit"] == "abc1234"
@@ -105,7 +106,7 @@ def test_what_is_wrong_is_status_1(docs, capsys, monkeypatch):
 def test_bad_input(docs, capsys):
     docs, asked = docs
     for words, message in (
-            (["none"], "NAME must be one of digits, fashion, w1, dvs, scaling, not 'none'"),
+            (["none"], f"NAME must be one of {', '.join(BENCH)}, scaling, not 'none'"),
             (["--fail", "cycles"], "--fail needs --against, an earlier result to compare with"),
             (["--against", "none.json"],
              "--against must name a result of python -m sim.bench, not 'none.json'")):

@@ -7,19 +7,24 @@ from hw.layout import Geometry
 from hw.network import Classifier
 from quantize import synthesize
 from quantize.models import MODELS
-from sim.cases import CASES, Case, Source, Surroundings, synthetic
+from sim.cases import BENCH, CASES, Case, Source, Surroundings, synthetic
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("case", (*CASES.values(), *BENCH.values()), ids=(*CASES, *BENCH))
 def test_case(case):
     options = case.hardware_options()
-    Geometry.for_lanes(options.lanes, options.banks, options.spike_word, options.neurons)
-    assert case.command == f"python -m sim.results {case.name}" and CASES[case.name] is case
+    if options.lanes is not None:
+        Geometry.for_lanes(options.lanes, options.banks or 1, options.spike_word, options.neurons)
+    cases = BENCH if case.tool == "sim.bench" else CASES
+    assert case.command == f"python -m {case.tool} {case.name}" and cases[case.name] is case
     for source in case.sources:
         if isinstance(source.make, tuple):
             parsed = synthesize.build_parser().parse_args(list(source.make))
             assert parsed.name in MODELS
-            assert (parsed.out or synthesize.OUT / parsed.name) == source.directory
+            out = parsed.out or synthesize.OUT / parsed.name
+            assert out == source.directory
+            assert source.checkpoint == out.with_name(f"{out.name}.safetensors")
+            assert (parsed.bits == 4) == source.name.endswith("-4bit")
     assert len({source.directory for source in case.sources}) == len(case.sources)
     assert len({str(around) for around in case.around}) == len(case.around)
 
