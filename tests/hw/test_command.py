@@ -129,7 +129,7 @@ sys.exit(execute(parser(), {}, sys.argv[1:]))
 def test_output_that_nobody_reads_ends_silently(function, words):
     reader, writer = os.pipe()
     os.close(reader)
-    with open(writer, "wb") as closed:
+    with os.fdopen(writer, "wb") as closed:
         ended = subprocess.run([sys.executable, "-c", PROGRAM.format(function), *words],
                                stdout=closed, stderr=subprocess.PIPE, text=True, check=False,
                                env=os.environ | {"PYTHONUNBUFFERED": ""})
