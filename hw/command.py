@@ -8,13 +8,16 @@ A command is a parser and a function of its arguments:
 
 `run` prints its result, tells what else happens with `note`, shows what takes long with
 `progress_bar` or `doing`, and returns an `Outcome`.  It raises ValueError, OSError or ImportError
-for bad input, and a `CommandError` where something else failed.
+for bad input, and a `CommandError` where something else failed.  A reader who has seen enough, as
+in `| head -1`, ends a command as SIGPIPE would: silently, with status 141.
 """
 
 import argparse
 import contextlib
 import io
 import json
+import os
+import select
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,15 +29,22 @@ from typing import Any, NoReturn
 import numpy as np
 from tqdm import tqdm
 
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT, INTERRUPTED, UNREAD = 2, 130, 141
 TICK_SECONDS = 1.0
 _quiet = False
 
 
 class CommandError(RuntimeError):
-    """The input was good, but something failed; one sentence, and the exit status."""
+    """The input was good, but something failed; one sentence, and the exit status.
+
+    result: what was found all the same, for `--json`
+    """
 
     status = 1
+
+    def __init__(self, text: str, result: Mapping[str, Any] | None = None) -> None:
+        super().__init__(text)
+        self.result = result or {}
 
 
 @dataclass(frozen=True)
@@ -68,8 +78,20 @@ def execute(parser: Parser, run: Callable[[argparse.Namespace], Outcome],
 
     `words` of the arguments are the command line without `--quiet` and `--json`.
     """
+    try:
+        try:
+            return _execute(parser, run, [*(sys.argv[1:] if argv is None else argv)])
+        finally:   # --help leaves by SystemExit
+            print(end="", flush=True)
+    except BrokenPipeError:
+        # What is still in the buffer would be tried again, and complained about, at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
+
+
+def _execute(parser: Parser, run: Callable[[argparse.Namespace], Outcome],
+             given: list[str]) -> int:
     global _quiet
-    given = [*(sys.argv[1:] if argv is None else argv)]
     wants_json, quiet_before = "--json" in given, _quiet
     document = {"command": parser.prog.removeprefix("python -m ")}
     try:
@@ -82,8 +104,10 @@ def execute(parser: Parser, run: Callable[[argparse.Namespace], Outcome],
     except KeyboardInterrupt as stop:   # what it carries says how to go on
         outcome = _failed("; ".join(["interrupted", *map(str, stop.args)]), INTERRUPTED)
     except CommandError as error:
-        outcome = _failed(str(error), error.status)
+        outcome = _failed(str(error), error.status, error.result)
     except (ValueError, OSError, ImportError) as error:
+        if isinstance(error, BrokenPipeError) and _unread():
+            raise
         outcome = _failed(sentence(error), BAD_INPUT)
     finally:
         _quiet = quiet_before
@@ -93,9 +117,21 @@ def execute(parser: Parser, run: Callable[[argparse.Namespace], Outcome],
     return outcome.status
 
 
-def _failed(text: str, status: int) -> Outcome:
+def _unread() -> bool:
+    """Whether the standard output is a pipe that nobody reads any more; a broken pipe may also be
+    one to a program of ours that died.
+    """
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout, 0)   # errors are told without being asked for
+    except ValueError:   # no file, in a notebook for example
+        return False
+    return bool(poll.poll(0))
+
+
+def _failed(text: str, status: int, result: Mapping[str, Any] | None = None) -> Outcome:
     print(f"error: {text}", file=sys.stderr)
-    return Outcome({"error": text}, status)
+    return Outcome({"error": text, **(result or {})}, status)
 
 
 def sentence(error: Exception) -> str:

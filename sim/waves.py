@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A view of a waveform for people: `FILE.gtkw` beside `FILE.vcd`, for GTKWave.
 
-What runs comes first: the layer by its name, the timestep, the instruction, what the cycle is spent
-on.  Then a group for each unit with its ports, enums by their names, signed values as such, words
-of the residual stream with their binary point.  Marker A is where the first layer begins, B the
-second, and so on.
+All layers share the units, so a layer is a stretch of time.  The group `layers` comes first: the
+layer by its name, the instruction, what the cycle is spent on, timestep and position of what is
+written, and which units give results.  Then the times between which each layer runs, and a group
+for each unit with its ports, enums by their names, signed values as such, words of the residual
+stream with their binary point.  Marker A is where the first layer begins, B the second, and so on.
 """
 
+import math
 import mmap
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +34,14 @@ SHARED = ("instruction", "clear")
 INSIDE = {"LIF": re.compile(r"write__data\[\d+\]\.v")}
 # Integers of the residual stream; all others are in a grid of their layer or channel.
 STREAM = re.compile(r"residual\.o__payload\.values\[\d+\]$")
+# Bits that tell which unit is at work, and how they are called.  Behind the lanes it is what is
+# written that tells: beats of all layers pass through all units of the finish pipeline.
+AT_WORK = {"dut.loader.i__valid": "loader: samples come", "dut.gather.o__valid": "gather: spikes",
+           "dut.lanes.o__valid": "lanes: sums", "dut.attention.kv0.busy": "attention: K^T V, Q",
+           "residual_valid": "residual: written", "spikes_valid": "spikes: written",
+           "dut.finish.logits__valid": "logits", "dut.readout.o__valid": "readout"}
+# Pixels of the window, and those that GTKWave's zoom counts as one unit.
+WINDOW, SIGNALS_WIDTH, ZOOM_UNIT = (1400, 900), 340, 200
 _SCOPE = re.compile(rb"\$scope \w+ (\S+) \$end|(\$upscope) \$end|"
                     rb"\$var \w+ (\d+) (\S+) (\S+(?: \[\d+:\d+\])?) \$end|(\$enddefinitions)")
 
@@ -73,12 +83,23 @@ def layer_starts(path: Path, code: str, count: int) -> list[int]:
     return starts
 
 
+class SaveFile(GTKWSave):
+    """With a binary point: pyvcd has no call for its place, which GTKWave wants after the flags."""
+
+    fraction = 0
+
+    def _set_flags(self, flags: GTKWFlag) -> None:
+        super()._set_flags(flags)
+        if flags & GTKWFlag.fpdecshift:
+            self._p(f"[fpshift_count] {self.fraction}")
+
+
 class View:
     """A save file in the making, and the translations that it needs beside it."""
 
     def __init__(self, path: Path, file: Any, signals: Mapping[str, tuple[str, str]]) -> None:
-        self._path, self._file, self._signals = path, file, signals
-        self.save = GTKWSave(file)
+        self._path, self._signals = path, signals
+        self.save = SaveFile(file)
 
     def translation(self, name: str, values: Mapping[int, str]) -> str:
         """A file with names of decimal values; its absolute path, as GTKWave wants it."""
@@ -87,11 +108,12 @@ class View:
         return str(path)
 
     def trace(self, name: str, shape: Any = None, fraction: int = 0, names: str | None = None,
-              **options: Any) -> bool:
+              *, alias: str, **options: Any) -> bool:
         """Show a signal as its shape says, if the waveform has it.
 
         fraction: bits behind the binary point
         names:    a file of `translation`
+        alias:    what it is called
         """
         if name not in self._signals:
             return False
@@ -101,12 +123,8 @@ class View:
         style = "hex" if width > 32 else "dec"
         if shape is not None and Shape.cast(shape).signed:
             style = "signed"
-        flags = GTKWFlag(0)
-        if fraction:
-            # pyvcd has no call for the number of bits; it holds from here on.
-            self._file.write(f"[fpshift_count] {fraction}\n")
-            flags = GTKWFlag.fpdecshift
-        self.save.trace(self._signals[name][0], alias=name.removeprefix(f"{DUT}."), datafmt=style,
+        flags, self.save.fraction = GTKWFlag.fpdecshift if fraction else GTKWFlag(0), fraction
+        self.save.trace(self._signals[name][0], alias=alias, datafmt=style,
                         extraflags=flags, translate_filter_file=names, **options)
         return True
 
@@ -136,9 +154,42 @@ def add_unit(view: View, unit: Unit, scope: str, fraction: int,
             wanted += [(name, Shape(1, signed=True)) for name in signals
                        if name.startswith(f"{scope}.") and inside.fullmatch(name[len(scope) + 1:])]
         for name, shape in wanted:
-            view.trace(name, shape, fraction if STREAM.search(name) else 0)
+            # Of an alias, too, GTKWave shows what is behind the last dot only.
+            view.trace(name, shape, fraction if STREAM.search(name) else 0,
+                       alias=name.removeprefix(f"{scope}.").replace(".", " "))
     for child in first_of_each(unit.children):
         add_unit(view, child, f"{scope}.{child.name}", fraction, signals)
+
+
+def zoom(starts: Sequence[int]) -> float:
+    """That at which the window has all layers, the last of which is taken for a short one."""
+    units = (WINDOW[0] - SIGNALS_WIDTH) / ZOOM_UNIT
+    return -math.log2(max(1.05 * starts[-1] / units, 1)) if starts else -10.0
+
+
+def add_layers(view: View, layers: Sequence[str]) -> None:
+    """What runs, and where it is."""
+    with view.save.group("layers"):
+        view.trace(f"{DUT}.sequencer.instruction.layer", Shape(8), alias="layer",
+                   color=GTKWColor.yellow,
+                   names=view.translation("layers", dict(enumerate(layers))))
+        view.trace("testbench.activity_clear", alias="layer begins", color=GTKWColor.red)
+        view.trace(f"{DUT}.sequencer.instruction.op", Op, alias="instruction")
+        view.trace("testbench.activity", Activity, alias="cycle spent on")
+        for kind in ("spikes", "residual"):
+            view.trace(f"testbench.{kind}_timestep", Shape(5), alias=f"{kind}: timestep",
+                       color=GTKWColor.orange)
+            view.trace(f"testbench.{kind}_position", Shape(16), alias=f"{kind}: position")
+        for name, alias in AT_WORK.items():
+            view.trace(f"testbench.{name}", alias=alias)
+        view.trace("testbench.clk", alias="clk")
+
+
+def add_times(view: View, layers: Sequence[str], starts: Sequence[int]) -> None:
+    """A closed group of the times between which each layer of the first inference runs."""
+    with view.save.group("times of the layers", closed=True):
+        for name, begin, end in zip(layers, starts, [*starts[1:], None], strict=False):
+            view.save.blank(f"{name}: --start {begin}" + (f" --end {end}" if end else ""))
 
 
 def write_view(program: Program, waves: Path) -> Path:
@@ -156,23 +207,19 @@ def write_view(program: Program, waves: Path) -> Path:
         save = view.save
         save.dumpfile(str(waves.resolve()))
         save.treeopen(f"{DUT}.")
-        save.signals_width(320)
+        save.size(*WINDOW)
+        save.sst_expanded(False)
+        save.signals_width(SIGNALS_WIDTH)
         clear = signals["testbench.activity_clear"][1]
         starts = layer_starts(waves, clear, len(layers))
-        save.zoom_markers(-10.0, starts[0] if starts else -1,
+        save.zoom_markers(zoom(starts), starts[0] if starts else -1,
                           **dict(zip(ascii_lowercase, starts)))
         for letter, name in zip(ascii_lowercase.upper(), layers):
-            file.write(f"[markername] {letter}{name}\n")
-        with save.group("what runs"):
-            view.trace("testbench.clk")
-            view.trace(f"{DUT}.sequencer.instruction.layer", Shape(8), color=GTKWColor.yellow,
-                       names=view.translation("layers", dict(enumerate(layers))))
-            view.trace("testbench.activity_clear", color=GTKWColor.red)
-            view.trace(f"{DUT}.sequencer.instruction.op", Op)
-            view.trace("testbench.activity", Activity)
-            for kind in ("spikes", "residual"):
-                view.trace(f"testbench.{kind}_timestep", Shape(5), color=GTKWColor.orange)
-                view.trace(f"testbench.{kind}_position", Shape(16))
+            # Short, as neighbours are near: the whole name is in the first row.
+            file.write(f"[markername] {letter}{name.rpartition('.')[2]}\n")
+        add_layers(view, layers)
+        if starts:
+            add_times(view, layers, starts)
         for unit in first_of_each(design.children):
             add_unit(view, unit, f"{DUT}.{unit.name}", program.model.residual.fraction, signals)
     partial.replace(path)

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from boards.top import build_plan
 from boards.ulx3s import ulx3s_85f
-from hw import build, toolchains
+from hw import build, build_report, toolchains
 from hw.diagram import owners
 from hw.identity import Identity
 from hw.readout import OUTPUT
@@ -73,7 +73,7 @@ def test_bitstream(tmp_path, monkeypatch):
     # The preamble of an ECP5's bitstream, and its identification code.
     assert b"\xff\xff\xbd\xb3" in bits[:200] and bytes.fromhex("41113043") in bits[:400]
     placed = json.loads((folder / "floorplan.json").read_text())["modules"]
-    build.draw_floorplan(folder, "an echo")
+    build_report.draw_floorplan(folder, "an echo")
     picture = (folder / "floorplan.svg").read_text()
     tiles = owners(placed)
     assert any(unit.startswith("system") for unit in tiles)

@@ -159,6 +159,10 @@ def test_what_does_not_fit_is_named_and_not_written(run, workspace, monkeypatch)
     assert "LUT" in out
     assert not (workspace / "too_small").exists()
     assert leftovers(workspace) == []
+    status, out, err = run(*SMALL, "--model", "model", "--out", "too_small", "--json")
+    document = json.loads(out)
+    assert (status, f"error: {document['error']}\n") == (1, err)
+    assert document["used"]["lut"] > 100 and document["hardware"]["geometry"]["lanes"] == 8
 
 
 SUCCESS = """
@@ -220,6 +224,24 @@ def test_a_missed_clock_is_told(run, workspace, monkeypatch, mhz, status):
     assert ("openFPGALoader -b arty_a7_35t" in out) == (not status)
     report = json.loads((workspace / f"at{mhz}" / "report.json").read_text())
     assert (report["clock_mhz"], report["timing"]["fmax_mhz"]) == (50, mhz)
+
+
+def test_a_missed_clock_keeps_its_figures(run, monkeypatch):
+    """The document of --json has what a build that meets its clock tells, and the error."""
+    documents = {}
+    for mhz in (60, 40):
+        monkeypatch.setattr(build, "choose_toolchain", lambda *_, mhz=mhz: Timed(mhz))
+        status, out, err = run(*SMALL, "--model", "model", "--out", "document", "--bitstream",
+                               "--clock-mhz", "50", "--json")
+        documents[mhz] = json.loads(out)
+        assert (status, documents[mhz]["status"]) == (mhz == 40, mhz == 40)
+    good, bad = documents[60], documents[40]
+    assert err == f"error: {bad.pop('error')}\n"
+    assert [bad["timing"][name] for name in ("fmax_mhz", "met", "slack_ns")] == [40, False, -5]
+    assert bad["used"]["lut"] > 500 and good["next_steps"] and not bad["next_steps"]
+    varying = ("timing", "next_steps", "status")
+    assert bad.keys() == good.keys()
+    assert all(bad[name] == good[name] for name in good if name not in varying)
 
 
 def test_list_boards(run):

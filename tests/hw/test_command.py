@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import os
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,3 +110,44 @@ def test_progress_is_shown_on_a_terminal_only(capsys, monkeypatch):
     assert err.count("thinking hard") > 2 and "counting: 100%" in err
     assert execute(parser(), works, ["--quiet"]) == 0
     assert capsys.readouterr().err == ""
+
+
+PROGRAM = """
+import sys
+from tests.hw.test_command import parser, run
+from hw.command import Outcome, execute, note
+
+def one(arguments): return run(arguments)
+def many(arguments): print("many lines\\n" * 10_000); return Outcome()
+def breaks(arguments): raise BrokenPipeError(32, "a simulator died")
+sys.exit(execute(parser(), {}, sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("function", "words"), [
+    ("one", []), ("one", ["--json"]), ("one", ["--help"]), ("many", []), ("breaks", ["--json"])])
+def test_output_that_nobody_reads_ends_silently(function, words):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        ended = subprocess.run([sys.executable, "-c", PROGRAM.format(function), *words],
+                               stdout=closed, stderr=subprocess.PIPE, text=True, check=False,
+                               env=os.environ | {"PYTHONUNBUFFERED": ""})
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_another_broken_pipe_is_an_error(capfd):
+    def breaks(arguments):
+        raise BrokenPipeError("a simulator died")
+
+    assert execute(parser(), breaks, []) == 2
+    assert capfd.readouterr().err == "error: a simulator died\n"
+
+
+def test_what_was_found_before_a_failure_is_in_the_document(capsys):
+    def fails(arguments):
+        raise CommandError("too slow", {"figures": Figures(3)})
+
+    assert execute(parser(), fails, ["--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {
+        "command": "a.command", "error": "too slow", "figures": {"count": 3}, "status": 1}
