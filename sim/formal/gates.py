@@ -70,7 +70,7 @@ class _Core(wiring.Component):
             "weights": Out(ReadPort(64)), "weights_address": In(32), "enable": In(1),
             "bad_image": Out(1), "faults": Out(FAULTS)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.reader = reader = Reader(64)
         m.d.comb += [reader.start.eq(self.i.valid & ~reader.busy), reader.beats.eq(BEATS),

@@ -3,11 +3,24 @@
 
 from collections.abc import Sequence
 
-from sim.formal import attention, boards, bursts, finish, gates, lif, memory, queues, scan, waiting
+from sim.formal import (
+    attention,
+    boards,
+    bursts,
+    dispatch,
+    finish,
+    gates,
+    lif,
+    memory,
+    queues,
+    scan,
+    waiting,
+)
 from sim.formal.harness import Proof
 
 ALL: tuple[Proof, ...] = tuple(
-    proof for module in (lif, attention, finish, scan, queues, bursts, gates, waiting, memory, boards)
+    proof for module in (lif, attention, finish, scan, dispatch, queues, bursts, gates, waiting,
+                         memory, boards)
     for proof in module.PROOFS)
 
 
