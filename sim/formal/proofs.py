@@ -10,7 +10,9 @@ from sim.formal import (
     dispatch,
     finish,
     gates,
+    image,
     lif,
+    link,
     memory,
     queues,
     scan,
@@ -20,7 +22,7 @@ from sim.formal.harness import Proof
 
 ALL: tuple[Proof, ...] = tuple(
     proof for module in (lif, attention, finish, scan, dispatch, queues, bursts, gates, waiting,
-                         memory, boards)
+                         memory, image, link, boards)
     for proof in module.PROOFS)
 
 
