@@ -244,7 +244,7 @@ class Link(wiring.Component):
         """The payload of the reply, byte by byte."""
         payload, reply, here = self._sender.payload, self._sender.header, Signal()
         m.d.comb += [payload.valid.eq(self._sending & here & (self._place != self._size)),
-                     payload.payload.eq(self._payload(m))]
+                     payload.payload.eq(self._payload(m, here))]
         with m.If(reply.valid & reply.ready):
             m.d.sync += [self._place.eq(0), here.eq(0)]
         with m.Elif(payload.valid & payload.ready):
@@ -252,7 +252,7 @@ class Link(wiring.Component):
         with m.Else():
             m.d.sync += here.eq(1)   # memories answer in the cycle after
 
-    def _payload(self, m):
+    def _payload(self, m, here):
         """Byte `_place` of the reply, one cycle later for what is in a memory."""
         place = self._place
         m.submodules.identity = identity = Memory(shape=8, depth=SIZE, init=self.identity.pack())
@@ -261,16 +261,20 @@ class Link(wiring.Component):
         number = Signal(16)
         m.d.comb += [told.addr.eq(place), number.eq(self._first + place[3:]),
                      answer.address.eq(number)]
+        # What is offered stays, so the state of a moment is told.
+        state = Signal(8)
         status = Cat(self.busy, answer.complete, Const(0, 6), self.flags, self._bad_frames,
                      self._missing)
         words = Array(answer.data[8 * n:8 * n + 8] for n in range(WORD_BYTES))
         states = Array(status[8 * n:8 * n + 8] for n in range(WORD_BYTES))
+        with m.If(~here):
+            m.d.sync += state.eq(states[place[:3]])
         byte = Signal(8)
         with m.Switch(self._command):
             with m.Case(Command.IDENTIFY):
                 m.d.comb += byte.eq(told.data)
             with m.Case(Command.STATUS):
-                m.d.comb += byte.eq(states[place[:3]])
+                m.d.comb += byte.eq(state)
             with m.Case(Command.READ):
                 m.d.comb += byte.eq(words[place[:3]])
             with m.Case(ERROR):

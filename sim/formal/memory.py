@@ -165,32 +165,6 @@ def _spill(units: ModuleType) -> Harness:
     return proof
 
 
-def _fetch(units: ModuleType) -> Harness:
-    """An image of any contents, sound or not; tiles are released at once, or later."""
-    hardware = small(port_bits=PORT, residual_words=0, program_words=8)
-    copies = Copies(lambda: units.Fetch(hardware), items=4, patience=12)
-    proof, m = copies.proof, copies.proof.m
-    copies.both("address", constant=True)
-    copies.pulse("start", 2)
-    _read_port(copies, lambda unit: unit.port)
-    done, late = proof.constant(copies.a.released.shape(), "tiles_done"), Signal(name="late")
-    with m.If(proof.free(1, "releases")):
-        m.d.sync += late.eq(1)
-    m.d.comb += [copies.a.released.eq(done), copies.b.released.eq(Mux(late, done, 0))]
-    copies.willing(late)
-    for name in ("program", "params", "weights"):
-        copies.watch(name, lambda unit, name=name: getattr(unit, name).en,
-                     lambda unit, name=name: Cat(*(getattr(getattr(unit, name), part) for part in (
-                         "select", "address", "data"))))
-    copies.watch("program_ready", lambda unit: unit.program_ready, lambda unit: 1)
-    copies.watch("bad_image", lambda unit: unit.bad_image, lambda unit: 1)
-    copies.sink("tile", lambda unit: unit.tile)
-    # Nothing that may still be needed is overwritten.
-    record = copies.probes[1]["record"]
-    proof.implies("waits_for_release", copies.b.params.en, copies.b.released >= record.wait)
-    return copies.finish()
-
-
 PROOFS = [
     Proof("window-load", "hw.window",
           "RowLoader writes the same lines, keeps rows in use, shows whole rows", _window_load,
@@ -206,10 +180,6 @@ PROOFS = [
               Break("m.If(done != written):", "m.If(begun != written):"),
               Break("[:ROW_COUNT_BITS] != ins.target_rows)",
                     "[:ROW_COUNT_BITS] <= ins.target_rows)"))),
-    Proof("fetch", "hw.fetch",
-          "Fetch writes the same program, parameters, weights and tiles, when they are released",
-          _fetch, depth=16, broken=(
-              Break("m.If(self.released >= record.wait):", "m.If(1):"),)),
     Proof("residual-spill", "hw.spill",
           "ResidualSpill: a group that is permitted finds its words, in order; busy until sent",
           _spill, depth=14, broken=(

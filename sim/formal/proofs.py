@@ -3,11 +3,26 @@
 
 from collections.abc import Sequence
 
-from sim.formal import attention, boards, bursts, finish, lif, memory, queues, scan, waiting
+from sim.formal import (
+    attention,
+    boards,
+    bursts,
+    dispatch,
+    finish,
+    gates,
+    image,
+    lif,
+    link,
+    memory,
+    queues,
+    scan,
+    waiting,
+)
 from sim.formal.harness import Proof
 
 ALL: tuple[Proof, ...] = tuple(
-    proof for module in (lif, attention, finish, scan, queues, bursts, waiting, memory, boards)
+    proof for module in (lif, attention, finish, scan, dispatch, queues, bursts, gates, waiting,
+                         memory, image, link, boards)
     for proof in module.PROOFS)
 
 
