@@ -64,7 +64,13 @@ _FAULTS = {
     Flag.SILENCE: "the board's memory did not answer the accelerator in time",
     Flag.PARITY: "a word in a memory of the accelerator has changed (parity); if it happens again "
                  "after a reset, program the board again",
+    Flag.DEAD_MEMORY: "the board found no time at which its memory is read right; a reset tries "
+                      "again",
 }
+
+
+# Of the image in a memory chip.
+VERDICTS = Flag.LOADED | Flag.BAD_IMAGE | Flag.DEAD_MEMORY
 
 
 class Port(Protocol):
@@ -214,15 +220,16 @@ class RemoteBoard:
     def verify(self) -> None:
         """Wait until the board has read and checked the image in its memory.
 
-        Raises FaultError if it is damaged or none, LinkError if there is no verdict in time.
+        Raises FaultError if it is damaged or none, or the memory dead, LinkError if there is no
+        verdict in time.
         """
         deadline = time.monotonic() + self._timeout
-        while not (flags := self.status().flags) & (Flag.LOADED | Flag.BAD_IMAGE):
+        while not (flags := self.status().flags) & VERDICTS:
             if time.monotonic() > deadline:
                 raise LinkError("the board does not tell in time whether its weights are whole; a "
                                 "longer --timeout may help")
             time.sleep(POLL_SECONDS[1])
-        if Flag.BAD_IMAGE in flags:
+        if flags & ~Flag.LOADED:
             raise FaultError(flags)
 
     def _read(self, first: int, count: int) -> bytes:
