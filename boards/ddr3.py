@@ -5,19 +5,8 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from boards.ddr3_chip import (
-    ADDRESS_BITS,
-    ALL_BANKS,
-    BANK_BITS,
-    BLOCK_BITS,
-    BURST_CYCLES,
-    COLUMN_BITS,
-    ROW_BITS,
-    TURN_CYCLES,
-    WRITE_LATENCY,
-    Ddr3Pins,
-    Ddr3Timings,
-)
+from boards.ddr3_chip import ADDRESS_BITS, BURST_CYCLES, WRITE_LATENCY, Ddr3Pins, Ddr3Timings
+from boards.ddr3_commands import Commands
 from boards.ddr3_reads import Capture, Reads
 from boards.ddr3_startup import PowerUp, Training
 from boards.sdram import WRITE
@@ -25,8 +14,6 @@ from hw.axi import PORT_BITS, ReadPort
 
 # The pads run at 4 times the clock; the slowest grade of 7 series takes 394 MHz.
 MIN_CLOCK_HZ, MAX_CLOCK_HZ = 25_000_000, 75_000_000
-# Between writes: their data waits in one register until that of the one before has gone.
-WRITE_CYCLES = BURST_CYCLES + 1
 
 
 class Ddr3(wiring.Component):
@@ -34,9 +21,8 @@ class Ddr3(wiring.Component):
 
     The chip's clock is ours, and its DLL is off, which is allowed at such clocks: data then comes
     at any time within some nanoseconds, and `boards.ddr3_startup.Training` finds when.  All
-    accesses are whole bursts of 16 bytes; a write masks half of it.  The row of the last access
-    stays open.  Refreshes come first, then writes, then reads.  After the training a reset keeps
-    the contents, and must last for 16 cycles: commands of before it are done by then.
+    accesses are whole bursts of 16 bytes; a write masks half of it.  After the training a reset
+    keeps the contents, and must last for 16 cycles: commands of before it are done by then.
 
     port_bits: 64 or 128
     clock_hz:  of `sync` and of the chip
@@ -66,77 +52,32 @@ class Ddr3(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        timings, pins = self._timings, self.pins
-        m.submodules.power_up = power_up = PowerUp(timings, self._cycles)
+        pins = self.pins
+        m.submodules.power_up = power_up = PowerUp(self._timings, self._cycles)
         m.submodules.training = training = Training(self._bits)
         m.submodules.reads = reads = Reads(self._bits)
+        m.submodules.commands = commands = Commands(self._timings, self._cycles)
+        m.submodules.written = written = _WriteData()
         m.submodules.capture = capture = Capture()
-        m.submodules.data = written = _WriteData()
-        m.d.comb += [
-            training.start.eq(power_up.done), self.ready.eq(training.done),
-            self.failed.eq(training.failed), capture.position.eq(training.position),
-            capture.samples.eq(pins.dq_i), capture.go.eq(reads.go),
-            reads.valid.eq(capture.valid), reads.block.eq(capture.block)]
+
         writes = self._masters(m, training, reads.axi)
-        m.d.comb += written.word.eq(writes.payload)
+        m.d.comb += [
+            training.start.eq(power_up.done), commands.enable.eq(power_up.done),
+            commands.write.eq(writes.valid), writes.ready.eq(commands.writes),
+            commands.write_block.eq(writes.payload.address[4:ADDRESS_BITS]),
+            commands.read.eq(reads.wants), commands.read_block.eq(reads.address),
+            reads.go.eq(commands.reads), commands.reading.eq(capture.under_way),
+            written.go.eq(commands.writes), written.word.eq(writes.payload),
+            capture.go.eq(commands.reads), capture.position.eq(training.position),
+            capture.samples.eq(pins.dq_i), reads.valid.eq(capture.valid),
+            reads.block.eq(capture.block),
+            self.ready.eq(training.done), self.failed.eq(training.failed)]
+
         m.d.comb += [pins.rst.eq(power_up.rst), pins.cke.eq(power_up.cke)]
-        for name in ("dq_o", "dm_o", "dq_oe", "dqs_o"):
-            m.d.comb += getattr(pins, name).eq(getattr(written, name))
-
-        # What comes next, and whether its row is open.  A reset does not know: it begins with a
-        # refresh, and that with a precharge.
-        target = Mux(writes.valid, writes.payload.address[4:ADDRESS_BITS], reads.address)
-        column, bank, row = (target[:COLUMN_BITS - 3], target[COLUMN_BITS - 3:][:BANK_BITS],
-                             target[COLUMN_BITS - 3 + BANK_BITS:BLOCK_BITS])
-        is_open, open_bank, open_row = Signal(init=1), Signal(BANK_BITS), Signal(ROW_BITS)
-        here = Signal()
-        m.d.comb += here.eq(is_open & (open_bank == bank) & (open_row == row))
-        interval = round(timings.refresh_interval * self._hz) // 1_000_000_000
-        age, due = Signal(range(interval)), Signal(init=1)
-        m.d.sync += age.eq(Mux(age == interval - 1, 0, age + 1))
-        with m.If(age == interval - 1):
-            m.d.sync += due.eq(1)
-
-        # Cycles until the next command, a precharge because of the row's age, and what a write's
-        # data must come before.
-        precharge, activate, active, refresh, recovery = map(self._cycles, (
-            timings.precharge, timings.activate, timings.active, timings.refresh_cycle,
-            timings.write_recovery))
-        dry = WRITE_LATENCY + BURST_CYCLES + max(TURN_CYCLES, recovery)
-        wait = Signal(range(max(refresh, WRITE_CYCLES, precharge, activate)))
-        young, wet = Signal(range(active)), Signal(range(dry))
-        for counter in (wait, young, wet):
-            with m.If(counter != 0):
-                m.d.sync += counter.eq(counter - 1)
-
-        def command(ras, cas, we, cycles):
-            m.d.sync += [pins.ras.eq(ras), pins.cas.eq(cas), pins.we.eq(we), wait.eq(cycles - 1)]
-
-        m.d.sync += [Cat(pins.ras, pins.cas, pins.we).eq(0), pins.ba.eq(bank),
-                     pins.a.eq(column << 3)]
-        with m.If(~power_up.done):
-            m.d.sync += [getattr(pins, name).eq(power_up.command[name])
-                         for name in ("ras", "cas", "we", "ba", "a")]
-        with m.Elif(wait == 0):
-            closes = is_open & (due | ((writes.valid | reads.wants) & ~here))
-            with m.If(closes), m.If((young == 0) & (wet == 0)):
-                command(1, 0, 1, precharge)
-                m.d.sync += [pins.a.eq(ALL_BANKS), is_open.eq(0)]
-            with m.Elif(due):
-                command(1, 1, 0, refresh)
-                m.d.sync += due.eq(0)
-            with m.Elif((writes.valid | reads.wants) & ~here):
-                command(1, 0, 0, activate)
-                m.d.sync += [pins.a.eq(row), is_open.eq(1), open_bank.eq(bank), open_row.eq(row),
-                             young.eq(active - 1)]
-            # The chip still drives the data pins while reads are under way.
-            with m.Elif(writes.valid), m.If(~capture.under_way):
-                command(0, 1, 1, WRITE_CYCLES)
-                m.d.comb += [writes.ready.eq(1), written.go.eq(1)]
-                m.d.sync += wet.eq(dry - 1)
-            with m.Elif(reads.wants & (wet == 0)):
-                command(0, 1, 0, BURST_CYCLES)
-                m.d.comb += reads.go.eq(1)
+        command = Mux(power_up.done, commands.command, power_up.command)
+        m.d.sync += Cat(pins.ras, pins.cas, pins.we, pins.ba, pins.a).eq(command)
+        m.d.comb += [getattr(pins, name).eq(getattr(written, name))
+                     for name in ("dq_o", "dm_o", "dq_oe", "dqs_o")]
         return m
 
     def _masters(self, m, training, axi):

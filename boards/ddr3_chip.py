@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 WORD_BITS = 16
@@ -26,6 +26,7 @@ MODES = {0: 1 << 9 | 2 << 4, 1: 1, 2: 1 << 3, 3: 0}
 # four cycles are at any clock without DLL.
 MODE_CYCLES, MODES_CYCLES, CALIBRATION_CYCLES, TURN_CYCLES = 4, 12, 512, 4
 SLOTS = 8   # samples of a pin in a cycle, and levels of one
+COMMAND = data.StructLayout({"ras": 1, "cas": 1, "we": 1, "ba": BANK_BITS, "a": ROW_BITS})
 
 
 @dataclass(frozen=True)

@@ -4,24 +4,22 @@
 from collections.abc import Callable
 
 from amaranth import Array, Module, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from boards.ddr3_chip import (
     ALL_BANKS,
-    BANK_BITS,
     BLOCK_BYTES,
     CALIBRATION_CYCLES,
+    COMMAND,
     MODE_CYCLES,
     MODES,
     MODES_CYCLES,
-    ROW_BITS,
     Ddr3Timings,
 )
 from boards.sdram import WRITE
 from hw.axi import ReadPort
 
-COMMAND = data.StructLayout({"ras": 1, "cas": 1, "we": 1, "ba": BANK_BITS, "a": ROW_BITS})
 # Samples of a pin, from the earliest that data may come with: what is searched.
 POSITIONS = 64
 # Of a data bit there are four samples; with one of them right there is no margin.

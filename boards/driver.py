@@ -135,6 +135,7 @@ class RemoteBoard:
     model:    checked against the board; None: the board is believed
     timeout:  seconds that an inference may take
     reply:    seconds until a reply, after which the request is repeated; of `attempts`
+    quiet:    seconds after which a reply that stops in its middle is given up
     identity: of the board
     retries:  requests that were repeated so far
 
@@ -144,8 +145,9 @@ class RemoteBoard:
 
     def __init__(self, port: Port, model: FixedPointModel | None = None, timeout: float = 10,
                  reply: float = REPLY_SECONDS, attempts: int = ATTEMPTS,
-                 reset: bool = True) -> None:
+                 reset: bool = True, quiet: float = QUIET_SECONDS) -> None:
         self._port, self._timeout, self._reply, self._attempts = port, timeout, reply, attempts
+        self._quiet = quiet
         self._parser, self._sequence, self.retries = Parser(), os.urandom(1)[0], 0
         try:
             data = self._ask(Command.IDENTIFY)
@@ -316,4 +318,4 @@ class RemoteBoard:
                         raise RefusedError(reason)
             if self._parser.wrong != wrong or not data:
                 return None
-            deadline = min(deadline, time.monotonic() + QUIET_SECONDS)
+            deadline = min(deadline, time.monotonic() + self._quiet)

@@ -53,7 +53,7 @@ from sim.build import CACHE, Design, build
 from sim.noise import Noise
 
 # On a busy machine the simulator is slow; where nothing is lost, waiting for it costs nothing.
-REPLY_SECONDS, PATIENCE_SECONDS = 1.0, 5.0
+REPLY_SECONDS, PATIENCE_SECONDS = 1.0, 10.0
 SHOWN = 10
 
 
@@ -235,8 +235,9 @@ def demonstrate(simulated: SimulatedBoard, model: FixedPointModel, inputs: Any,
     start = time.perf_counter()
     try:
         with SerialPort(simulated.path, BAUD) as port:
-            board = RemoteBoard(port, model, timeout=60,
-                                reply=REPLY_SECONDS if noisy else PATIENCE_SECONDS)
+            waits = {"reply": REPLY_SECONDS} if noisy else dict.fromkeys(
+                ("reply", "quiet"), PATIENCE_SECONDS)
+            board = RemoteBoard(port, model, timeout=60, **waits)
             if image:
                 load(board, 0, image)
                 board.reset()
