@@ -5,7 +5,14 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from boards.ddr3_chip import ADDRESS_BITS, BURST_CYCLES, WRITE_LATENCY, Ddr3Pins, Ddr3Timings
+from boards.ddr3_chip import (
+    ADDRESS_BITS,
+    BURST_CYCLES,
+    COMMAND,
+    WRITE_LATENCY,
+    Ddr3Pins,
+    Ddr3Timings,
+)
 from boards.ddr3_commands import Commands
 from boards.ddr3_reads import Capture, Reads
 from boards.ddr3_startup import PowerUp, Training
@@ -29,8 +36,9 @@ class Ddr3(wiring.Component):
     Ports: `axi` (the slave's side of `hw.axi.ReadPort`), `writes` (address in bytes, a multiple of
     8, and 8 bytes), `pins`, `ready` (the chip is initialised and read right), `failed` (it is not,
     until a reset tries again).
-    Latency of a read 19 cycles where its row is open, 22 where another one is (at 50 MHz, plus the
-    delay of board and chip, in whole cycles); throughput 3.8 bytes a cycle in long bursts.
+    Latency of a read 20 cycles where its row is open, 22 where another one is (at 50 MHz, where
+    data comes 8.5 ns late; a cycle more for each 20 ns); throughput 3.8 bytes a cycle in long
+    bursts.
     Raises ValueError for another port or clock.
     """
 
@@ -74,8 +82,11 @@ class Ddr3(wiring.Component):
             self.ready.eq(training.done), self.failed.eq(training.failed)]
 
         m.d.comb += [pins.rst.eq(power_up.rst), pins.cke.eq(power_up.cke)]
-        command = Mux(power_up.done, commands.command, power_up.command)
-        m.d.sync += Cat(pins.ras, pins.cas, pins.we, pins.ba, pins.a).eq(command)
+        # A write under way has its data whatever happens here.
+        command = Signal(COMMAND, reset_less=True)
+        m.d.sync += command.eq(Mux(power_up.done, commands.command, power_up.command))
+        m.d.comb += [getattr(pins, name).eq(command[name])
+                     for name in ("ras", "cas", "we", "ba", "a")]
         m.d.comb += [getattr(pins, name).eq(getattr(written, name))
                      for name in ("dq_o", "dm_o", "dq_oe", "dqs_o")]
         return m
@@ -100,8 +111,8 @@ class _WriteData(wiring.Component):
     """The data of writes at their time, 8 of the 16 bytes of a burst, in both halves.
 
     Ports: `go` (a write was decided, of `word`), at least 5 cycles apart; `dq_o`, `dm_o`, `dq_oe`,
-    `dqs_o` for the pins, `WRITE_LATENCY` cycles after its command.  They are driven a cycle longer
-    at both ends, for the strobe's pre- and postamble.
+    `dqs_o` for the pins, `WRITE_LATENCY` cycles after its command, resets or not.  They are driven
+    a cycle longer at both ends, for the strobe's pre- and postamble.
     """
 
     def __init__(self) -> None:
@@ -113,9 +124,11 @@ class _WriteData(wiring.Component):
         m = Module()
         begin = WRITE_LATENCY - 1
         # Bit n: n + 1 cycles after `go`.
-        line = Signal(begin + BURST_CYCLES + 1)
-        next_data, next_high = Signal(64), Signal()
-        data, high = Signal.like(next_data), Signal.like(next_high)
+        line = Signal(begin + BURST_CYCLES + 1, reset_less=True)
+        next_data, next_high = Signal(64, reset_less=True), Signal(reset_less=True)
+        data, high = Signal(64, reset_less=True), Signal(reset_less=True)
+        strobe, driven = Signal(reset_less=True), Signal(reset_less=True)
+        words, mask = Signal(32, reset_less=True), Signal(reset_less=True)
         m.d.sync += line.eq(Cat(self.go, line))
         with m.If(self.go):
             m.d.sync += [next_data.eq(self.word.data), next_high.eq(self.word.address[3])]
@@ -124,7 +137,8 @@ class _WriteData(wiring.Component):
         now = line[begin:begin + BURST_CYCLES]
         meant = Mux(high, now[2:].any(), now[:2].any())
         m.d.sync += [
-            self.dqs_o.eq(now.any()), self.dq_oe.eq(line[begin - 1:].any()),
-            self.dq_o.eq(Mux(now[0] | now[2], data[:32], data[32:])),
-            self.dm_o.eq((~meant).replicate(2))]
+            strobe.eq(now.any()), driven.eq(line[begin - 1:].any()), mask.eq(~meant),
+            words.eq(Mux(now[0] | now[2], data[:32], data[32:]))]
+        m.d.comb += [self.dqs_o.eq(strobe), self.dq_oe.eq(driven), self.dq_o.eq(words),
+                     self.dm_o.eq(mask.replicate(2))]
         return m

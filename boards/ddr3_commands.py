@@ -78,7 +78,10 @@ class Commands(wiring.Component):
                          self.command.we.eq(we)]
             m.d.sync += wait.eq(after - 1)
 
-        with m.If(~self.enable | (wait != 0)):
+        # What is decided goes out although a reset begins; during one there is nothing to decide.
+        awake = Signal()
+        m.d.sync += awake.eq(1)
+        with m.If(~self.enable | ~awake | (wait != 0)):
             pass
         with m.Elif(is_open & (due | elsewhere)), m.If((young == 0) & (wet == 0)):
             command(1, 0, 1, precharge)
