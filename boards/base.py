@@ -2,7 +2,7 @@
 """A board as data: its device, clock, link and lights, and the Amaranth platform that builds it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from hw.families import XC7, Family
 from hw.model import SHIPPED_MODEL
 
 BLOCK_RAM = "block_ram"
-KINDS = ("flash", "sdram", "dram")
+KINDS = ("flash", "sdram", "ddr3", "dram")
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,14 @@ class Resources:
 class ExternalMemory:
     """A memory chip of a board that can hold the weights.
 
-    kind:     flash, sdram, or dram, which belongs to the processors of a `Board.peripheral`
+    kind:     flash, sdram, ddr3, or dram, which belongs to the processors of a `Board.peripheral`
     size:     of the chip in bytes
     resource: name and number of the platform's resource
     offset:   of the weights in it, behind the configuration bitstream where that is there too; a
               multiple of 4 KB, since bursts must not cross one
     loader:   command that writes the image {image} to {offset}; none for what the host loads
     toolchains: those of the board's that can build its pins; none: all of them
+    clocking: in place of the board's, for a controller that needs more clocks than `sync`
     """
 
     kind: str
@@ -56,6 +57,7 @@ class ExternalMemory:
     offset: int = 0
     loader: str = ""
     toolchains: tuple[str, ...] = ()
+    clocking: Callable[[int, int], Any] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -63,6 +65,11 @@ class ExternalMemory:
         if self.offset % 4096 or not 0 <= self.offset < self.size:
             raise ValueError("offset must be a multiple of 4096 within the chip, "
                              f"not {self.offset!r}")
+
+    @property
+    def writable(self) -> bool:
+        """The host writes the image, and the accelerator may keep there what it spills."""
+        return self.kind in ("sdram", "ddr3")
 
     @property
     def room(self) -> int:
@@ -155,6 +162,12 @@ class Board:
             raise ValueError(f"weight memory of {self.name} must be one of "
                              f"{', '.join(self.weight_memories)}, not {kind!r}")
         return next((memory for memory in self.memories if memory.kind == kind), None)
+
+    def with_memory(self, memory: ExternalMemory | None) -> "Board":
+        """The board of a design that uses that chip of it, with the clocks for both."""
+        if memory is None or memory.clocking is None:
+            return self
+        return replace(self, clocking=memory.clocking)
 
     @property
     def ram_bits(self) -> int:

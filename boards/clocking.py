@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from amaranth import (
@@ -58,6 +59,9 @@ class PllLimits:
 
 # Lattice FPGA-DS-02012, table of sysCLOCK PLL timing.
 ECP5_PLL = PllLimits(range(1, 129), range(1, 81), range(1, 129), (3.125, 400), (400, 800))
+# Xilinx DS181, PLL switching characteristics of the slowest grade, but not its fastest oscillators;
+# output dividers that a quarter of is one, too.
+XILINX7_PLL = PllLimits(range(1, 53), range(1, 65), range(4, 129, 4), (19, 450), (800, 1200))
 # Gowin DS226, rPLL of the GW2A and GW2AR in speed grade C8/I7.
 GW2A_PLL = PllLimits(range(1, 65), range(1, 65), (2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128),
                      (3, 500), (500, 1250))
@@ -93,6 +97,34 @@ class Xilinx7Divider(wiring.Component):
             source = divided
             platform.add_clock_constraint(self.o, self.out_hz)   # Vivado derives none from it
         m.submodules.buffer = Instance("BUFG", i_I=source, o_O=self.o)
+        return m
+
+
+class Xilinx7Pll(wiring.Component):
+    """A clock of another frequency and one of 4 times that in phase with it, from a PLL (PLLE2).
+
+    Ports: `i` the pin's clock, `o`, `fast` the clocks on global buffers, `locked`.
+    """
+
+    def __init__(self, in_hz: int, out_hz: int) -> None:
+        self.in_mhz, self.out_mhz = in_hz / 1e6, out_hz / 1e6
+        reference, feedback, output = XILINX7_PLL.dividers(self.in_mhz, self.out_mhz)
+        # Its feedback is the oscillator, so what both dividers have in common falls out.
+        ratio = Fraction(feedback * output, reference)
+        self.dividers = ratio.denominator, ratio.numerator, output
+        super().__init__({"i": In(1), "o": Out(1), "fast": Out(1), "locked": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        reference, feedback, output = self.dividers
+        looped, slow, fast = Signal(), Signal(), Signal()
+        m.submodules.pll = Instance(
+            "PLLE2_ADV", p_CLKIN1_PERIOD=1e3 / self.in_mhz, p_DIVCLK_DIVIDE=reference,
+            p_CLKFBOUT_MULT=feedback, p_CLKOUT0_DIVIDE=output, p_CLKOUT1_DIVIDE=output // 4,
+            i_CLKIN1=self.i, i_CLKINSEL=1, i_CLKFBIN=looped, i_RST=0, i_PWRDWN=0,
+            o_CLKFBOUT=looped, o_CLKOUT0=slow, o_CLKOUT1=fast, o_LOCKED=self.locked)
+        m.submodules.buffer = Instance("BUFG", i_I=slow, o_O=self.o)
+        m.submodules.fast = Instance("BUFG", i_I=fast, o_O=self.fast)
         return m
 
 
@@ -156,7 +188,9 @@ class GowinPll(wiring.Component):
 class Clocking(Elaboratable):
     """Domain `sync`: the clock of `generator`, and a reset of 256 cycles after power-up.
 
-    generator: component with the ports `i`, `o` and `locked`; it gets the board's default clock
+    generator: component with the ports `i`, `o` and `locked`; it gets the board's default clock.
+               If it has `fast`, that is the clock of domain `fast`, whose reset is that it is not
+               locked
     The board's reset button, if its platform names one, resets too.
     """
 
@@ -174,6 +208,10 @@ class Clocking(Elaboratable):
         m.domains.sync = ClockDomain()
         m.domains.startup = ClockDomain(reset_less=True, local=True)
         m.d.comb += [ClockSignal("sync").eq(generator.o), ClockSignal("startup").eq(generator.o)]
+        if hasattr(generator, "fast"):
+            m.domains.fast = ClockDomain()
+            m.d.comb += [ClockSignal("fast").eq(generator.fast),
+                         ResetSignal("fast").eq(~generator.locked)]
         button = Signal()
         if platform.default_rst is not None:
             reset_pin = platform.request(platform.default_rst, dir="-")

@@ -64,7 +64,13 @@ _FAULTS = {
     Flag.SILENCE: "the board's memory did not answer the accelerator in time",
     Flag.PARITY: "a word in a memory of the accelerator has changed (parity); if it happens again "
                  "after a reset, program the board again",
+    Flag.DEAD_MEMORY: "the board found no time at which its memory is read right; a reset tries "
+                      "again",
 }
+
+
+# Of the image in a memory chip.
+VERDICTS = Flag.LOADED | Flag.BAD_IMAGE | Flag.DEAD_MEMORY
 
 
 class Port(Protocol):
@@ -129,6 +135,7 @@ class RemoteBoard:
     model:    checked against the board; None: the board is believed
     timeout:  seconds that an inference may take
     reply:    seconds until a reply, after which the request is repeated; of `attempts`
+    quiet:    seconds after which a reply that stops in its middle is given up
     identity: of the board
     retries:  requests that were repeated so far
 
@@ -138,8 +145,9 @@ class RemoteBoard:
 
     def __init__(self, port: Port, model: FixedPointModel | None = None, timeout: float = 10,
                  reply: float = REPLY_SECONDS, attempts: int = ATTEMPTS,
-                 reset: bool = True) -> None:
+                 reset: bool = True, quiet: float = QUIET_SECONDS) -> None:
         self._port, self._timeout, self._reply, self._attempts = port, timeout, reply, attempts
+        self._quiet = quiet
         self._parser, self._sequence, self.retries = Parser(), os.urandom(1)[0], 0
         try:
             data = self._ask(Command.IDENTIFY)
@@ -214,15 +222,16 @@ class RemoteBoard:
     def verify(self) -> None:
         """Wait until the board has read and checked the image in its memory.
 
-        Raises FaultError if it is damaged or none, LinkError if there is no verdict in time.
+        Raises FaultError if it is damaged or none, or the memory dead, LinkError if there is no
+        verdict in time.
         """
         deadline = time.monotonic() + self._timeout
-        while not (flags := self.status().flags) & (Flag.LOADED | Flag.BAD_IMAGE):
+        while not (flags := self.status().flags) & VERDICTS:
             if time.monotonic() > deadline:
                 raise LinkError("the board does not tell in time whether its weights are whole; a "
                                 "longer --timeout may help")
             time.sleep(POLL_SECONDS[1])
-        if Flag.BAD_IMAGE in flags:
+        if flags & ~Flag.LOADED:
             raise FaultError(flags)
 
     def _read(self, first: int, count: int) -> bytes:
@@ -309,4 +318,4 @@ class RemoteBoard:
                         raise RefusedError(reason)
             if self._parser.wrong != wrong or not data:
                 return None
-            deadline = min(deadline, time.monotonic() + QUIET_SECONDS)
+            deadline = min(deadline, time.monotonic() + self._quiet)

@@ -80,6 +80,7 @@ class Flag(IntFlag):
     LOADED:    the weights in a memory chip can be read
     BAD_IMAGE: they are none, or damaged
     RESPONSE, SILENCE, PARITY: as of `hw.faults.FAULTS`
+    DEAD_MEMORY: the chip for the weights is not read right (`boards.ddr3`)
     """
 
     LOADED = 1
@@ -87,6 +88,7 @@ class Flag(IntFlag):
     RESPONSE = 4
     SILENCE = 8
     PARITY = 16
+    DEAD_MEMORY = 32
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from amaranth.lib.wiring import In, Out
 
 from boards.arbiter import ReadArbiter, WordWriter, WriteMerge
 from boards.base import Board, ExternalMemory
+from boards.ddr3 import Ddr3
+from boards.ddr3_pads import Xilinx7Ddr3Pads
 from boards.flash import Flash
 from boards.image_check import ImageCheck
 from boards.pads import Ecp5SdramPads, FlashPads
@@ -20,6 +22,11 @@ from hw.config import HardwareConfig
 from hw.faults import FAULTS
 from hw.readout import OUTPUT
 from hw.tiles import MAGIC
+
+Controller = Flash | Sdram | Ddr3
+# By the kind of memory.
+CONTROLLERS: dict[str, Any] = {"flash": Flash, "sdram": Sdram, "ddr3": Ddr3}
+PADS: dict[str, Any] = {"flash": FlashPads, "sdram": Ecp5SdramPads, "ddr3": Xilinx7Ddr3Pads}
 
 
 def check_room(memory: ExternalMemory, program: Program) -> None:
@@ -68,33 +75,34 @@ class ImageWatch(wiring.Component):
 class StreamedCore(wiring.Component):
     """An accelerator with streamed weights, and the controller of the chip that holds them.
 
-    In SDRAM the residual stream and spike maps can be as well, each at its place.
+    In SDRAM and DDR3 the residual stream and spike maps can be as well, each at its place.
 
     core:       accelerator with the port `weights`
-    controller: `boards.flash.Flash` or `boards.sdram.Sdram`
+    controller: `boards.flash.Flash`, `boards.sdram.Sdram` or `boards.ddr3.Ddr3`
     memory:     where in the chip everything is
 
     Before the accelerator starts, the image is read once for its CRC (`boards.image_check`).
 
     Ports: `i`, `o` of the accelerator, `pins` of the controller, `loaded` (the weights are there
-    and whole), `bad_image` (they are damaged, or none), `faults` of the accelerator; with SDRAM
-    `writes`: addresses count from the image's begin, and after all of it was written, it is checked
-    and the accelerator starts.  Reset it after writing another one.
+    and whole), `bad_image` (they are damaged, or none), `faults` of the accelerator, `dead_memory`
+    (the controller does not read its chip right).  With SDRAM and DDR3 `writes`: addresses count
+    from the image's begin, and after all of it was written, it is checked and the accelerator
+    starts.  Reset it after writing another one.
     Raises ValueError if the accelerator would write to a flash.
     """
 
-    def __init__(self, core: Accelerator, hardware: HardwareConfig, controller: Flash | Sdram,
+    def __init__(self, core: Accelerator, hardware: HardwareConfig, controller: Controller,
                  memory: ExternalMemory) -> None:
-        self._writable = isinstance(controller, Sdram)
+        self._writable = "writes" in controller.signature.members
         if not self._writable and (hardware.spills_residual or hardware.spills_maps):
-            raise ValueError("a residual stream and spike maps must be on chip or in sdram, "
-                             "not in flash")
+            raise ValueError("a residual stream and spike maps must be on chip or in memory that "
+                             "is written, not in flash")
         self._core, self._hardware, self._controller = core, hardware, controller
         self._memory = memory
         super().__init__({
             "i": In(stream.Signature(hardware.input_width)), "o": Out(stream.Signature(OUTPUT)),
             "pins": controller.signature.members["pins"],
-            "loaded": Out(1), "bad_image": Out(1), "faults": Out(FAULTS),
+            "loaded": Out(1), "bad_image": Out(1), "faults": Out(FAULTS), "dead_memory": Out(1),
         } | ({"writes": In(stream.Signature(WRITE))} if self._writable else {}))
 
     def elaborate(self, platform):
@@ -109,6 +117,8 @@ class StreamedCore(wiring.Component):
                      self.bad_image.eq(core.bad_image | check.bad),
                      self.faults.eq(core.faults), self.loaded.eq(check.good),
                      check.address.eq(self._memory.offset), check.present.eq(controller.ready)]
+        if "failed" in controller.signature.members:
+            m.d.comb += self.dead_memory.eq(controller.failed)
         spilled = []
         for spills, name, address in (
                 (self._hardware.spills_residual, "residual", self._memory.residual_offset),
@@ -168,7 +178,7 @@ def _connect_read(m, master, memory):
 class BoardCore(wiring.Component):
     """`StreamedCore` with the pins of its chip: what `boards.top` takes for an accelerator.
 
-    Ports: `i`, `o`, `loaded`, `bad_image`, `faults`, and with SDRAM `writes`, as of `StreamedCore`.
+    Ports: those of `StreamedCore` but `pins`.
     """
 
     def __init__(self, streamed: StreamedCore, memory: ExternalMemory) -> None:
@@ -179,8 +189,7 @@ class BoardCore(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.streamed = streamed = self._streamed
-        pads = FlashPads if self._memory.kind == "flash" else Ecp5SdramPads
-        m.submodules.pads = pads(streamed.pins, self._memory.resource)
+        m.submodules.pads = PADS[self._memory.kind](streamed.pins, self._memory.resource)
         for name in self.signature.members:
             inner, outer = getattr(streamed, name), getattr(self, name)
             if self.signature.members[name].is_port:
@@ -193,5 +202,5 @@ class BoardCore(wiring.Component):
 def external_core(board: Board, memory: ExternalMemory, hardware: HardwareConfig, images: Any,
                   trace: bool = False) -> StreamedCore:
     """The accelerator with the controller of one of the board's memories, as yet without pins."""
-    controller = {"flash": Flash, "sdram": Sdram}[memory.kind](hardware.port_bits, board.clock_hz)
+    controller = CONTROLLERS[memory.kind](hardware.port_bits, board.clock_hz)
     return StreamedCore(Accelerator(hardware, images, trace), hardware, controller, memory)

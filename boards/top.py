@@ -24,7 +24,8 @@ class System(wiring.Component):
 
     core:     component with the ports `i` and `o` of `hw.accelerator.Accelerator`, and if
               `identity.writable` with `writes` of `boards.memory.StreamedCore`; its `loaded`,
-              `bad_image` and `faults`, as far as it has them, become the flags of the status
+              `bad_image`, `faults` and `dead_memory`, as far as it has them, become the flags of
+              the status
     identity: of the core
     divisor:  cycles a bit, at least 4
     silence:  cycles after which a frame that stops is given up
@@ -55,7 +56,8 @@ class System(wiring.Component):
         core, there = self._core, self._core.signature.members
         if "faults" in there:
             image = Cat(core.loaded, core.bad_image) if "loaded" in there else Const(0, 2)
-            m.d.comb += link.flags.eq(Cat(image, core.faults))
+            dead = core.dead_memory if "dead_memory" in there else Const(0, 1)
+            m.d.comb += link.flags.eq(Cat(image, core.faults, dead))
 
         unstopped = Signal()
         with m.If(receiver.error):

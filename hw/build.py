@@ -43,7 +43,7 @@ from hw.toolchains import Timing, Toolchain
 CACHE = Path("build") / "cache"
 # Share of a device's block RAM that weights may take: the rest is spikes, states and queues.
 WEIGHT_SHARE = 0.6
-# No chip of a board here gives more than 2 bytes a cycle.
+# No chip of a board here gives more than 4 bytes a cycle.
 MEMORY_PORT_BITS = 64
 
 
@@ -69,8 +69,8 @@ def build_parser() -> Parser:
     parser.add_argument("--banks", type=int, metavar="N",
                         help="memories of weights; a lane adds two of each per cycle")
     parser.add_argument("--weights", metavar="MEMORY",
-                        help="where the weights are: block_ram, or a chip of the board, flash or "
-                             "sdram (default: block_ram if they fit, else the chip)")
+                        help="where the weights are: block_ram, or a chip of the board, flash, "
+                             "sdram or ddr3 (default: block_ram if they fit, else the first chip)")
     add_spill_options(parser)
     add_parity_option(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="output (build/BOARD)")
@@ -158,7 +158,8 @@ def build(model: Path | str | None, board: str, out: Path | str | None = None, *
     board:     one of `boards.NAMES`
     out:       directory, which appears complete or not at all; None: build/BOARD
     lanes, banks: of the hardware; without them what the explorer chooses for the board
-    weights:   "block_ram", or a chip of the board, "flash" or "sdram"; None: the first that fits
+    weights:   "block_ram", or a chip of the board, "flash", "sdram" or "ddr3"; None: the first
+               that fits
     clock_mhz: of the design; None: that of the board's description
     synthesis: False: sources only, in seconds, and no resources
     bitstream: place, route, write the bitstream; `toolchain`: with which tools
@@ -174,8 +175,6 @@ def build(model: Path | str | None, board: str, out: Path | str | None = None, *
     place = boards.get(board)
     if clock_mhz is not None:
         place = replace(place, core_mhz=clock_mhz)
-    if place.clocking is not None:   # refuses a clock before anything is written
-        place.clocking(place.oscillator_hz, place.clock_hz)
     out = Path(out or Path("build") / board)
     check_output(out)
     if bitstream and place.peripheral:
@@ -189,6 +188,9 @@ def build(model: Path | str | None, board: str, out: Path | str | None = None, *
     directory = Path(model or place.model)
     loaded = FixedPointModel.load(directory)
     memory = choose_memory(loaded, weights, place)
+    place = place.with_memory(memory)
+    if place.clocking is not None:   # refuses a clock before anything is written
+        place.clocking(place.oscillator_hz, place.clock_hz)
     tools = choose_toolchain(place, toolchain, memory) if bitstream else None
     options = argparse.Namespace(model=directory, lanes=lanes, banks=banks,
                                  spill_residual=spill_residual, spike_lines=spike_lines)
@@ -264,11 +266,11 @@ def choose_toolchain(board: Any, name: str | None, memory: Any = None) -> Toolch
 
 def choose_memory(model: FixedPointModel, name: str | None, board: Any) -> Any:
     """The `boards.ExternalMemory` of --weights, None for block RAM; without a name, that if the
-    weights fit, else the board's chip.
+    weights fit, else the first of the board's chips.
     """
     if name is None:
         fits = weight_bits(model) <= WEIGHT_SHARE * board.ram_bits
-        name = board.weight_memories[0 if fits else -1]
+        name = board.weight_memories[:1 if fits else 2][-1]
     return board.memory(name)
 
 
@@ -289,9 +291,9 @@ def choose_hardware(model: FixedPointModel, arguments: argparse.Namespace,
     spills = {name: value if value is True else tuple(value)
               for name in ("spill_residual", "spike_lines")
               if (value := getattr(arguments, name, None))}
-    if spills and (memory is None or memory.kind != "sdram"):
+    if spills and (memory is None or not memory.writable):
         raise ValueError(f"--{next(iter(spills)).replace('_', '-')} needs memory that is written: "
-                         "--weights must be sdram, "
+                         "--weights must be sdram or ddr3, "
                          f"not {memory.kind if memory else 'block_ram'!r}")
     if memory is not None:
         return HardwareConfig.for_model(model, **wanted, port_bits=MEMORY_PORT_BITS, **spills)
@@ -330,7 +332,7 @@ def write_sources(folder: Path, program: Program, board: Any,
         core = Accelerator(hardware, program.memory)
     else:
         core = BoardCore(external_core(board, memory, hardware, program.memory), memory)
-    writable = memory is not None and memory.kind == "sdram"
+    writable = memory is not None and memory.writable
     plan = build_plan(board, core, Identity.of(program, board.clock_hz, writable=writable),
                       name=TOP)
     plan.extract(folder)

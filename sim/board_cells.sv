@@ -1,11 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The vendors' cells in a board's top: pins, the registers at them, and the ECP5's PLL.
-// Delays are none, but for the PLL's clock, which has the period that its dividers make.
+// The vendors' cells in a board's top: pins, the registers and SERDES at them, and the PLLs.
+// Delays are none, but for clocks of PLLs, which have the period that their dividers make.
 timeunit 1ps; timeprecision 1ps;
 
 module IBUF(input wire I, output wire O);
   assign O = I;
+endmodule
+
+module OBUF(input wire I, output wire O);
+  assign O = I;
+endmodule
+
+module OBUFDS(input wire I, output wire O, output wire OB);
+  assign O = I;
+  assign OB = ~I;
+endmodule
+
+module OBUFTDS(input wire I, input wire T, output wire O, output wire OB);
+  assign O = T ? 1'bz : I;
+  assign OB = T ? 1'bz : ~I;
 endmodule
 
 module OBUFT(input wire I, input wire T, output wire O);
@@ -84,6 +98,85 @@ module EHXPLLL #(
     forever begin
       #half CLKOP = 1;
       #half CLKOP = 0;
+    end
+  end
+endmodule
+
+// Of the modes, 8 bits at double rate.  UG471: D1 is the first bit, and leaves four periods of CLK,
+// one of CLKDIV, after that took it.
+module OSERDESE2 #(
+  parameter DATA_RATE_OQ = "DDR", DATA_RATE_TQ = "BUF", SERDES_MODE = "MASTER",
+  parameter int DATA_WIDTH = 8, TRISTATE_WIDTH = 1
+) (
+  input wire CLK, CLKDIV, RST, OCE, D1, D2, D3, D4, D5, D6, D7, D8, TCE, T1,
+  output wire OQ, TQ
+);
+  logic [7:0] next = 0, sent = 0;
+  logic [2:0] slot = 0;
+  logic was = 0;
+
+  always @(CLK) begin
+    was <= CLKDIV;
+    slot <= slot + 1;
+    if (CLKDIV & ~was) begin
+      slot <= 0;
+      sent <= RST ? 0 : next;
+      next <= RST ? 0 : {D8, D7, D6, D5, D4, D3, D2, D1};
+    end
+  end
+  assign OQ = sent[slot];
+  assign TQ = T1;
+endmodule
+
+// Q8 is the earliest bit.  A word is at Q one period of CLKDIV after its last bit.
+module ISERDESE2 #(
+  parameter DATA_RATE = "DDR", INTERFACE_TYPE = "NETWORKING", SERDES_MODE = "MASTER",
+  parameter IOBDELAY = "NONE",
+  parameter int DATA_WIDTH = 8, NUM_CE = 1, IS_CLKB_INVERTED = 1
+) (
+  input wire CLK, CLKB, CLKDIV, RST, CE1, BITSLIP, D,
+  output wire Q1, Q2, Q3, Q4, Q5, Q6, Q7, Q8
+);
+  logic [7:0] came = 0, whole = 0, shown = 0;
+  logic was = 0;
+
+  always @(CLK) begin
+    was <= CLKDIV;
+    came <= {came[6:0], D};
+    if (CLKDIV & ~was) begin
+      whole <= RST ? 0 : {came[6:0], D};
+      shown <= RST ? 0 : whole;
+    end
+  end
+  assign {Q8, Q7, Q6, Q5, Q4, Q3, Q2, Q1} = shown;
+endmodule
+
+// Two clocks that rise together, of an oscillator fed back to itself, as boards.clocking has it.
+module PLLE2_ADV #(
+  parameter real CLKIN1_PERIOD = 0,
+  parameter int DIVCLK_DIVIDE = 1, CLKFBOUT_MULT = 5, CLKOUT0_DIVIDE = 1, CLKOUT1_DIVIDE = 1
+) (
+  input wire CLKIN1, CLKINSEL, CLKFBIN, RST, PWRDWN,
+  output logic CLKFBOUT, CLKOUT0, CLKOUT1, LOCKED
+);
+  longint unsigned last = 0, period, half;
+  real vco;
+
+  initial begin
+    {CLKFBOUT, CLKOUT0, CLKOUT1, LOCKED} = 0;
+    repeat (3) @(posedge CLKIN1) begin
+      period = $time - last;
+      last = $time;
+    end
+    vco = 1.0e6 / period * CLKFBOUT_MULT / DIVCLK_DIVIDE;
+    if (vco < 800 || vco > 1600)
+      $fatal(1, "PLLE2_ADV: its oscillator must run at 800 to 1600 MHz, not %g", vco);
+    half = period * DIVCLK_DIVIDE * CLKOUT1_DIVIDE / CLKFBOUT_MULT / 2;
+    LOCKED = 1;
+    forever begin
+      {CLKOUT0, CLKOUT1} = {~CLKOUT0, ~CLKOUT1};
+      repeat (CLKOUT0_DIVIDE / CLKOUT1_DIVIDE - 1) #half CLKOUT1 = ~CLKOUT1;
+      #half;
     end
   end
 endmodule

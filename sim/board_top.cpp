@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A board's whole top (boards.top.BoardTop) between its oscillator, its serial line and its memory
 // chip.  The line is this program's standard input and output, byte by byte.
-// Arguments: half a period of the oscillator and a bit of the line in picoseconds, and for a flash
-// the address and the file of what it holds.  Ends with its input; with status 1 where the design
+// Arguments: half a period of the oscillator and a bit of the line in picoseconds, and two more: for
+// a flash the address and the file of what it holds, for DDR3 the nanoseconds of its access time and
+// of the way.  Ends with its input; with status 1 where the design
 // breaks a rule of the chip, which it tells.
 #include <poll.h>
 #include <unistd.h>
@@ -18,6 +19,8 @@
 #include "verilated.h"
 #ifdef WITH_FLASH
 #include "flash_chip.h"
+#elif defined(WITH_DDR3)
+#include "ddr3_chip.h"
 #else
 #include "sdram_chip.h"
 #endif
@@ -36,18 +39,36 @@ constexpr int kLooks = 4;
 constexpr double kWriteNs = 140e6;
 struct Chip : FlashChip {
     static constexpr const char* kName = "flash";
-    Chip() : FlashChip(kQuad, 0, kWriteNs) {}
+    Chip(const char*, const char*) : FlashChip(kQuad, 0, kWriteNs) {}
     void drive(Vtop& top, double ns) { top.flash_dq = output(ns); }
     void look(const Vtop& top, double ns) {
         see(ns, {bool(top.flash_cs_n), bool(top.flash_sck), top.flash_dq__out, top.flash_dq__en});
     }
     void finish() {}
 };
+#elif defined(WITH_DDR3)
+constexpr double kPowerUpNs = 200e3, kWakeUpNs = 500e3;
+struct Chip : Ddr3Chip {
+    static constexpr const char* kName = "ddr3";
+    Chip(const char* access, const char* flight)
+        : Ddr3Chip(kPowerUpNs, kWakeUpNs, std::atof(access), std::atof(flight)) {}
+    void drive(Vtop& top, double ns) { top.ddr3_dq = output(ns); }
+    void look(const Vtop& top, double ns) {
+        Pins pins;
+        pins.ck = top.ddr3_ck, pins.resetN = top.ddr3_reset_n, pins.cke = top.ddr3_cke;
+        pins.csN = top.ddr3_cs_n, pins.rasN = top.ddr3_ras_n, pins.casN = top.ddr3_cas_n;
+        pins.weN = top.ddr3_we_n, pins.odt = top.ddr3_odt, pins.ba = top.ddr3_ba;
+        pins.a = top.ddr3_a, pins.dm = top.ddr3_dm, pins.dq = top.ddr3_dq__out;
+        pins.dqs = top.ddr3_dqs__out & top.ddr3_dqs__en;
+        pins.drivenDq = top.ddr3_dq__en != 0, pins.drivenDqs = top.ddr3_dqs__en != 0;
+        see(ns, pins);
+    }
+};
 #else
 constexpr double kPowerUpNs = 200e3, kFlightNs = 9;
 struct Chip : SdramChip {
     static constexpr const char* kName = "sdram";
-    Chip() : SdramChip(kPowerUpNs, kFlightNs) {}
+    Chip(const char*, const char*) : SdramChip(kPowerUpNs, kFlightNs) {}
     void drive(Vtop& top, double ns) { top.sdram_dq = output(ns); }
     void look(const Vtop& top, double ns) {
         see(ns, top.sdram_clk,
@@ -80,7 +101,7 @@ bool loaded(Chip& chip, const char* address, const char* path) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    const auto chip = std::make_unique<Chip>();
+    const auto chip = std::make_unique<Chip>(argc > 4 ? argv[3] : "", argc > 4 ? argv[4] : "");
     const uint64_t half = argc > 2 ? std::strtoull(argv[1], nullptr, 0) : 0;
     const uint64_t bit = argc > 2 ? std::strtoull(argv[2], nullptr, 0) : 0;
     if (!half || bit < kLooks || (argc > 4 && !loaded(*chip, argv[3], argv[4]))) {

@@ -7,6 +7,8 @@ or divider) are those of the vendor, which get a behaviour in `sim/board_cells.s
 
 from pathlib import Path
 
+from amaranth.build import DiffPairs
+
 from boards.base import Board, ExternalMemory
 from boards.memory import BoardCore, external_core
 from boards.top import build_plan
@@ -28,6 +30,10 @@ _CHIPS = {
     "sdram": {"clk": ("clk", 1), "clk_en": ("cke", 1), "cs": ("cs_n", 1), "ras": ("ras_n", 1),
               "cas": ("cas_n", 1), "we": ("we_n", 1), "ba": ("ba", 2), "a": ("a", 13),
               "dqm": ("dqm", 2), "dq": ("dq", 16)},
+    "ddr3": {"rst": ("reset_n", 1), "clk": ("ck", 1), "clk_en": ("cke", 1), "cs": ("cs_n", 1),
+             "ras": ("ras_n", 1), "cas": ("cas_n", 1), "we": ("we_n", 1), "ba": ("ba", 3),
+             "a": ("a", 14), "odt": ("odt", 1), "dm": ("dm", 2), "dqs": ("dqs", 2),
+             "dq": ("dq", 16)},
 }
 
 
@@ -37,8 +43,9 @@ def wrapper(board: Board, kind: str) -> str:
     Raises ValueError if the chip has pins that the design has not.
     """
     platform, memory = board.platform(), board.memory(kind)
-    there = {each.name for each in platform.lookup(*memory.resource).ios if hasattr(each, "name")}
-    if missing := set(_CHIPS[kind]) - there:
+    there = {each.name: each.ios[0] for each in platform.lookup(*memory.resource).ios
+             if hasattr(each, "name")}
+    if missing := set(_CHIPS[kind]) - set(there):
         raise ValueError(f"--weights {kind} cannot be simulated for {board.name}: the chip's "
                          f"{', '.join(sorted(missing))} is no pin of the design")
     uart, busy = "_".join(map(str, board.uart)), "_".join(map(str, board.leds[1]))
@@ -50,9 +57,11 @@ def wrapper(board: Board, kind: str) -> str:
         released = platform.lookup(platform.default_rst).ios[0].invert
         pins[f"{platform.default_rst}_0__io"] = f"1'b{int(released)}"
     for name, (port, bits) in _CHIPS[kind].items():
-        direction = "inout" if port == "dq" else "output"
+        direction = "inout" if port in ("dq", "dqs") else "output"
         ports.append(f"{direction} wire [{bits - 1}:0] {kind}_{port}")
-        pins[f"{chip}__{name}__io"] = f"{kind}_{port}"
+        # Of a pair the simulation has the positive pin.
+        end = "p" if isinstance(there[name], DiffPairs) else "io"
+        pins[f"{chip}__{name}__{end}"] = f"{kind}_{port}"
     connections = ", ".join(f".{pin}({port})" for pin, port in pins.items())
     return f"module board({', '.join(ports)});\n  top top({connections});\nendmodule\n"
 
@@ -60,8 +69,8 @@ def wrapper(board: Board, kind: str) -> str:
 def top_verilog(program: Program, board: Board, memory: ExternalMemory) -> str:
     """What the board's platform writes for the tools, as Verilog."""
     core = BoardCore(external_core(board, memory, program.hardware, program.memory), memory)
-    identity = Identity.of(program, board.clock_hz, writable=memory.kind == "sdram")
-    files = build_plan(board, core, identity, board.clock_hz // DIVISOR,
+    identity = Identity.of(program, board.clock_hz, writable=memory.writable)
+    files = build_plan(board.with_memory(memory), core, identity, board.clock_hz // DIVISOR,
                        silence=SILENCE / board.clock_hz).files
     source = files["top.il" if "top.il" in files else "top.v"]
     source = source.decode() if isinstance(source, bytes) else source
@@ -87,8 +96,15 @@ def inlined(name: str) -> str:
     return text
 
 
-def simulator_arguments(board: Board, memory: ExternalMemory, image: Path) -> list[str]:
-    """Of the simulator; `image` is what the flash holds, from where the weights are."""
+def simulator_arguments(board: Board, memory: ExternalMemory, image: Path,
+                        access: float = 5.5, flight: float = 3.0) -> list[str]:
+    """Of the simulator.
+
+    image:  what the flash holds, from where the weights are
+    access: ns by which data of the DDR3 comes after its clock, 1 to 10 as no DLL keeps it;
+            flight: of the board and the pins, there and back
+    """
     words = [str(PICOSECONDS // board.oscillator_hz // 2),
              str(PICOSECONDS * DIVISOR // board.clock_hz)]
-    return words + ([hex(memory.offset), str(image)] if memory.kind == "flash" else [])
+    return words + {"flash": [hex(memory.offset), str(image)],
+                    "ddr3": [str(access), str(flight)]}.get(memory.kind, [])

@@ -16,8 +16,8 @@ from hw.toolchains.xilinx_tools import Tools, find_tools
 
 # Temperature grade and low voltage change neither the fabric nor its configuration.
 _PART = re.compile(r"(xc7[aksz]\d+t?)i?([a-z]{3}\d+)-(\d)L?")
-_PIN = re.compile(r'set_property (?:LOC|IOSTANDARD|SLEW|DRIVE|PULLUP|PULLDOWN) \S+ '
-                  r'\[get_ports "?([^"\]]+)"?\]')
+_PIN = re.compile(r'(set_property (?:LOC|IOSTANDARD|SLEW|DRIVE|PULLUP|PULLDOWN|IN_TERM)) "?(\w+)"? '
+                  r'\[get_ports "?([^"\\\[\]]+)(?:\\?(\[\d+\]))?"?\]')
 # The 35T is a 50T sold smaller: one die, one database.
 _FABRICS = {"xc7a35t": "xc7a50t"}
 _FAMILIES = {"a": "artix7", "k": "kintex7", "s": "spartan7", "z": "zynq7"}
@@ -43,8 +43,9 @@ def pin_constraints(xdc: str, ports: Collection[str]) -> str:
     lines = []
     for line in xdc.splitlines():
         match = _PIN.match(line)
-        if match and match[1] in ports:
-            lines.append(line + "\n")
+        if match and match[3] in ports:
+            # It knows no value in quotes, and of a name with an index none with a backslash.
+            lines.append(f"{match[1]} {match[2]} [get_ports {{{match[3]}{match[4] or ''}}}]\n")
     return "".join(lines)
 
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The chip models of sim/ as a library with C functions, for Python (tests/boards/chips.py).
+#include "ddr3_chip.h"
 #include "flash_chip.h"
 #include "sdram_chip.h"
 
@@ -16,6 +17,39 @@ std::string quoted(const std::string& sentence) { return '"' + sentence + '"'; }
 std::string number(unsigned value) { return std::to_string(value); }
 
 std::string report;
+
+// A DDR3 chip behind pads as those of boards/ddr3_pads.py: eight slots a cycle, two cycles there
+// and two back.
+struct Ddr3Board {
+    struct Word { bool rst, cke, ras, cas, we, oe, dqs; unsigned ba, a, dm, dq; };
+    static constexpr int kSlots = 8;
+    Ddr3Chip chip;
+    bool absent;
+    int late;  // slots by which the strobe comes after its time
+    Word sent[3] = {{true}, {true}, {true}};
+    uint8_t came[3][16] = {};
+
+    // The pins' cycle that begins at `ns`; `word` is in the controller's registers.
+    void cycle(double ns, double period, const Word& word) {
+        sent[2] = sent[1], sent[1] = sent[0], sent[0] = word;
+        const Word& now = sent[2];
+        std::copy(came[1], came[1] + 16, came[2]), std::copy(came[0], came[0] + 16, came[1]);
+        std::fill(came[0], came[0] + 16, 0);
+        for (int slot = 0; slot < kSlots; ++slot) {
+            Ddr3Chip::Pins pins;
+            pins.ck = slot >= 2 && slot < 6;
+            pins.resetN = !now.rst, pins.cke = now.cke, pins.csN = false;
+            pins.rasN = !now.ras, pins.casN = !now.cas, pins.weN = !now.we;
+            pins.ba = now.ba, pins.a = now.a, pins.dm = now.dm;
+            pins.dq = (slot < 4 ? now.dq : now.dq >> 16) & 0xFFFF;
+            pins.dqs = now.dqs && slot >= 2 + late && slot < 6 + late ? 3 : 0;
+            pins.drivenDq = pins.drivenDqs = now.oe;
+            chip.see(ns + slot * period / kSlots, pins);
+            const unsigned data = absent ? 0 : chip.output(ns + (slot + 1) * period / kSlots);
+            for (int bit = 0; bit < 16; ++bit) came[0][bit] |= (data >> bit & 1) << slot;
+        }
+    }
+};
 
 }  // namespace
 
@@ -61,6 +95,34 @@ const char* sdram_report(SdramChip* chip) {
     report = "{\"faults\": " + list(chip->faults, quoted) +
              ", \"refreshes\": " + number(chip->refreshes) +
              ", \"commands\": " + list(chip->commands,
+                 [](const auto& each) { return number(each.code); }) + "}";
+    return report.c_str();
+}
+
+Ddr3Board* ddr3_new(double powerUp, double wakeUp, double access, double flight, int absent,
+                    int late) {
+    return new Ddr3Board{{powerUp, wakeUp, access, flight}, absent != 0, late};
+}
+void ddr3_delete(Ddr3Board* board) { delete board; }
+void ddr3_put(Ddr3Board* board, unsigned place, unsigned word) { board->chip.words[place] = word; }
+int ddr3_get(Ddr3Board* board, unsigned place) {
+    const auto found = board->chip.words.find(place);
+    return found == board->chip.words.end() ? -1 : found->second;
+}
+// flags: rst, cke, ras, cas, we, oe, dqs from bit 0 on.  Returns what stands at the controller's
+// inputs in this cycle.
+const uint8_t* ddr3_cycle(Ddr3Board* board, double ns, double period, unsigned flags, unsigned ba,
+                          unsigned a, unsigned dm, unsigned dq) {
+    const auto bit = [&](int n) { return (flags >> n & 1) != 0; };
+    board->cycle(ns, period, {bit(0), bit(1), bit(2), bit(3), bit(4), bit(5), bit(6), ba, a, dm,
+        dq});
+    return board->came[2];
+}
+void ddr3_finish(Ddr3Board* board) { board->chip.finish(); }
+const char* ddr3_report(Ddr3Board* board) {
+    report = "{\"faults\": " + list(board->chip.faults, quoted) +
+             ", \"refreshes\": " + number(board->chip.refreshes) +
+             ", \"commands\": " + list(board->chip.commands,
                  [](const auto& each) { return number(each.code); }) + "}";
     return report.c_str();
 }

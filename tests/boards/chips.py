@@ -51,7 +51,11 @@ def library() -> ctypes.CDLL:
             ("sdram_new", ctypes.c_void_p, "dd"), ("sdram_delete", None, "p"),
             ("sdram_put", None, "puu"), ("sdram_get", ctypes.c_int, "pu"),
             ("sdram_see", None, "pdiiuuui"), ("sdram_output", ctypes.c_uint, "pd"),
-            ("sdram_finish", None, "p"), ("sdram_report", ctypes.c_char_p, "p")):
+            ("sdram_finish", None, "p"), ("sdram_report", ctypes.c_char_p, "p"),
+            ("ddr3_new", ctypes.c_void_p, "ddddii"), ("ddr3_delete", None, "p"),
+            ("ddr3_put", None, "puu"), ("ddr3_get", ctypes.c_int, "pu"),
+            ("ddr3_cycle", ctypes.POINTER(ctypes.c_uint8), "pdduuuuu"),
+            ("ddr3_finish", None, "p"), ("ddr3_report", ctypes.c_char_p, "p")):
         function = getattr(found, name)
         function.restype = kind
         types = {"p": ctypes.c_void_p, "u": ctypes.c_uint, "i": ctypes.c_int, "d": ctypes.c_double,
@@ -184,6 +188,52 @@ class SdramChip(Chip):
                 registers = (ctx.get(pins.ras) << 2 | ctx.get(pins.cas) << 1 | ctx.get(pins.we),
                              ctx.get(pins.ba), ctx.get(pins.a), ctx.get(pins.dq_o),
                              ctx.get(pins.dq_oe))
+                await ctx.tick()
+                cycle += 1
+        bench.sim.add_testbench(chip, background=True)
+
+
+class Ddr3Chip(Chip):
+    """As `SdramChip`, with pads (`boards.ddr3_pads`) before it.
+
+    power_up, wake_up: ns in reset, and from it to the clock enable
+    access: ns by which data comes after the clock (tDQSCK); flight: of the board and the pins
+    absent: nothing drives the data pins
+    late: eighths of a cycle by which the strobe of writes is too late
+    """
+
+    FLAGS = ("rst", "cke", "ras", "cas", "we", "dq_oe", "dqs_o")
+    ORDER = ("", "calibrate", *ORDER[2:])
+
+    def __init__(self, power_up: float = 200_000.0, wake_up: float = 500_000.0, access: float = 5.5,
+                 flight: float = 3.0, absent: bool = False, late: int = 0) -> None:
+        super().__init__("ddr3", power_up, wake_up, access, flight, absent, late)
+        self.power_up, self.wake_up = power_up, wake_up
+
+    load, word, finish = SdramChip.load, SdramChip.word, SdramChip.finish
+
+    @property
+    def commands(self) -> list[str]:
+        return [self.ORDER[code] for code in self._report("commands")]
+
+    @property
+    def refreshes(self) -> int:
+        return self._report("refreshes")
+
+    def cycle(self, time: float, period: float, flags: int, ba: int = 0, a: int = 0, dm: int = 0,
+              dq: int = 0) -> int:
+        """One of the clock; `flags` in the order of FLAGS.  Returns the samples at the inputs."""
+        came = self._call("cycle", time, period, flags, ba, a, dm, dq)
+        return int.from_bytes(bytes(came[:16]), "little")
+
+    def serve(self, bench: Any, pins: Any, period_ns: float) -> None:
+        """Answer on `pins` of a design whose clock has a period of `period_ns`."""
+        async def chip(ctx):
+            cycle = 0
+            while True:
+                flags = sum(ctx.get(getattr(pins, name)) << n for n, name in enumerate(self.FLAGS))
+                words = (ctx.get(getattr(pins, name)) for name in ("ba", "a", "dm_o", "dq_o"))
+                ctx.set(pins.dq_i, self.cycle(cycle * period_ns, period_ns, flags, *words))
                 await ctx.tick()
                 cycle += 1
         bench.sim.add_testbench(chip, background=True)

@@ -29,12 +29,19 @@ def test_other_parts():
 
 
 def test_pin_constraints():
-    used = ('set_property LOC A9 [get_ports "rx__io"]\n'
-            'set_property IOSTANDARD "LVCMOS33" [get_ports "rx__io"]\n')
-    xdc = ('# comment\n' + used + 'set_property LOC E5 [get_ports "rts__io"]\n'
+    """As nextpnr takes them: of quoted values and escaped indices it would know nothing."""
+    xdc = ('# comment\nset_property LOC A9 [get_ports "rx__io"]\n'
+           'set_property IOSTANDARD "LVCMOS33" [get_ports "rx__io"]\n'
+           'set_property LOC E5 [get_ports "rts__io"]\n'
+           'set_property LOC K5 [get_ports "dq__io\\[11]"]\n'
+           'set_property IN_TERM "UNTUNED_SPLIT_40" [get_ports "dq__io\\[11]"]\n'
            'create_clock -name clk -period 10.0 [get_nets "clk"]\n'
            '    set_property CFGBVS VCCO [current_design]\n')
-    assert pin_constraints(xdc, {"rx__io": {}}) == used
+    assert pin_constraints(xdc, {"rx__io": {}, "dq__io": {}}).splitlines() == [
+        "set_property LOC A9 [get_ports {rx__io}]",
+        "set_property IOSTANDARD LVCMOS33 [get_ports {rx__io}]",
+        "set_property LOC K5 [get_ports {dq__io[11]}]",
+        "set_property IN_TERM UNTUNED_SPLIT_40 [get_ports {dq__io[11]}]"]
 
 
 def test_round_trip():
