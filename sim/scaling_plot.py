@@ -34,7 +34,7 @@ def draw(curves: Mapping[str, Sequence[Figures]], path: Path) -> None:
         last = axes.flat[len(PANELS)]
         _panel(last, {name: points for name, points in curves.items() if name == NETWORKS},
                "weights", "cycles")
-        last.set(title="cycles of an inference, networks on 1,024 adders", xlabel="weights",
+        last.set(title="cycles of an inference, networks on 768 adders", xlabel="weights",
                  xscale="log", yscale="log")
         partial = path.with_name(f".{path.name}.{os.getpid()}")
         figure.savefig(partial, format="svg", metadata={"Date": None})
