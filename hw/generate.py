@@ -15,6 +15,9 @@ from hw.accelerator import Accelerator
 from hw.compiler import Program
 
 _CONTENTS = re.compile(r"(^  cell \$meminit_v2 .*\n(?:    .*\n)*?    connect \\DATA ){  }", re.M)
+# yosys takes the square of a block's length to read it: minutes for thousands of words.
+_CONTENT_LINES = re.compile(r"(?<=^  initial begin\n)(?:    \S+\[\d+\] = .*\n)+", re.M)
+_PART = 64
 _MODULE = re.compile(r"((?:^attribute [^\n]*\n)*)^module (\S+)\n(.*?^end\n)", re.M | re.S)
 _CELL = re.compile(r"^(  cell )(\\\S+)(?= )", re.M)
 
@@ -36,8 +39,16 @@ def component_verilog(component: wiring.Component, name: str) -> str:
 
 
 def verilog_of(text: str) -> str:
-    """Verilog of RTLIL, as `amaranth.back.verilog.convert` makes it."""
-    return verilog._convert_rtlil_text(text, strip_internal_attrs=True)
+    """Verilog of RTLIL, as `amaranth.back.verilog.convert` makes it, the contents of memories in
+    many short `initial` blocks."""
+    return _CONTENT_LINES.sub(_in_parts, verilog._convert_rtlil_text(text,
+                                                                     strip_internal_attrs=True))
+
+
+def _in_parts(block: re.Match) -> str:
+    lines = block[0].splitlines(keepends=True)
+    parts = ("".join(lines[n:n + _PART]) for n in range(0, len(lines), _PART))
+    return "  end\n  initial begin\n".join(parts)
 
 
 def accelerator_rtlil(program: Program, trace: bool = False, name: str = "accelerator",

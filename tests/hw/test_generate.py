@@ -4,12 +4,14 @@
 import re
 
 import pytest
+from amaranth import Module
 from amaranth.back import rtlil
+from amaranth.lib.memory import Memory
 
 from hw.accelerator import Accelerator
 from hw.compiler import compile_model
 from hw.config import HardwareConfig
-from hw.generate import accelerator_rtlil, accelerator_verilog, share_modules
+from hw.generate import accelerator_rtlil, accelerator_verilog, share_modules, verilog_of
 from hw.network import NetworkConfig
 from tests.hw.reference import random_model
 
@@ -77,6 +79,21 @@ def test_memory_contents_are_inside(program, verilog):
     assert {word for word in program.memory.program if word > 0xffff} <= numbers
     for rows in program.memory.weights:
         assert {row for row in rows if row > 0xffff} <= numbers
+
+
+def test_contents_of_large_memories_are_in_short_blocks():
+    """All of them, in their order; Verilator and yosys read the same from either form."""
+    words = [n * 40503 % 65536 for n in range(200)]
+    memory = Memory(shape=16, depth=200, init=words)
+    port = memory.read_port()
+    m = Module()
+    m.submodules.memory = memory
+    text = rtlil.convert(m, ports=[port.addr, port.data, port.en])
+    blocks = re.findall(r"  initial begin\n(.*?)  end\n", verilog_of(text), re.DOTALL)
+    found = [re.findall(r"\[(\d+)\] = 16'h(\w+);", block) for block in blocks]
+    found = [block for block in found if block]
+    assert [len(block) for block in found] == [64, 64, 64, 8]
+    assert [(int(n), int(word, 16)) for block in found for n, word in block] == [*enumerate(words)]
 
 
 def test_generation_is_reproducible(program, verilog):
