@@ -40,7 +40,8 @@ def component_verilog(component: wiring.Component, name: str) -> str:
 
 def verilog_of(text: str) -> str:
     """Verilog of RTLIL, as `amaranth.back.verilog.convert` makes it, the contents of memories in
-    many short `initial` blocks."""
+    many short `initial` blocks.
+    """
     return _CONTENT_LINES.sub(_in_parts, verilog._convert_rtlil_text(text,
                                                                      strip_internal_attrs=True))
 
