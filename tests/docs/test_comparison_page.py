@@ -17,7 +17,7 @@ ROWS = {"cycles per inference": "cycles", "bits of a weight": "weight_bits", "LU
 
 
 def table():
-    """The first number of each cell, shares as percent: row by name, columns ours, peers."""
+    """The first number of each cell, shares as percent: row by name, two columns ours, peers."""
     found = {}
     for name, cells in re.findall(r"^\| (.+?) \| (.*) \|$", PAGE, re.MULTILINE):
         numbers = [re.match(r"[\d,]+(?:\.\d+)?", cell.strip()) for cell in cells.split("|")]
@@ -33,11 +33,12 @@ def same(shown, value):
 
 
 def published():
-    """Figures by the keys of `sim.metrics.METRICS`: of the run that is linked, and of the peers."""
-    name = re.search(r"\]\((bench/[\w-]+)\.md\)", PAGE)[1]
-    ours = load(ROOT / "docs" / f"{name}.json").figures()["w1"]
-    return (ours, *(PEERS[next(key for key in PEERS if key.startswith(peer))]
-                    for peer in ("FireFly-T", "ExSpike")))
+    """Figures by the keys of `sim.metrics.METRICS`: of the runs that are linked, and of the peers."""
+    names = re.findall(r"\[run\]\((bench/[\w-]+)\.md\)", PAGE)
+    ours = [load(ROOT / "docs" / f"{name}.json").figures()[case]
+            for name, case in zip(names, ("w1", "w1-4bit-wide"), strict=True)]
+    return (*ours, *(PEERS[next(key for key in PEERS if key.startswith(peer))]
+                     for peer in ("FireFly-T", "ExSpike")))
 
 
 def test_figures_are_those_of_the_benchmark_and_of_the_peers():
@@ -48,7 +49,8 @@ def test_figures_are_those_of_the_benchmark_and_of_the_peers():
 
 
 def test_clocks_that_the_frames_would_need():
-    cycles = published()[0]["cycles"]
-    for frames, mhz in ((197.18, 79), (907, 362)):
-        assert round(frames * cycles / 1e6) == mhz
-        assert re.search(rf"\b{mhz} MHz\s+for", PAGE)
+    eight, four = (each["cycles"] for each in published()[:2])
+    for frames, mhz in ((197.18, (79, 64)), (907, (362, 295))):
+        assert tuple(round(frames * cycles / 1e6) for cycles in (eight, four)) == mhz
+        assert re.search(rf"\b{mhz[0]} MHz\s+for", PAGE)
+    assert "with 4 bits 64 and 295 MHz" in PAGE
