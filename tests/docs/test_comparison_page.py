@@ -33,7 +33,7 @@ def same(shown, value):
 
 
 def published():
-    """Figures by the keys of `sim.metrics.METRICS`: of the runs that are linked, and of the peers."""
+    """Figures by the keys of `sim.metrics.METRICS`: of the linked runs, and of the peers."""
     names = re.findall(r"\[run\]\((bench/[\w-]+)\.md\)", PAGE)
     ours = [load(ROOT / "docs" / f"{name}.json").figures()[case]
             for name, case in zip(names, ("w1", "w1-4bit-wide"), strict=True)]
