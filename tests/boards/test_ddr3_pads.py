@@ -6,14 +6,11 @@ import re
 import pytest
 
 import boards
-from boards.memory import BoardCore, external_core
+from boards.ddr3 import Ddr3
+from boards.ddr3_pads import Xilinx7Ddr3Pads
 from boards.top import build_plan
-from hw.compiler import compile_model
-from hw.config import HardwareConfig
-from hw.identity import Identity
 from hw.toolchains.xilinx import pin_constraints
-from tests.boards.test_memory import TINY
-from tests.hw import reference
+from tests.boards.stand_in import StandIn, identity
 
 PINS = {"clk__p": "U9", "clk__n": "V9", "rst__io": "K6", "clk_en__io": "N5", "cs__io": "U8",
         "ras__io": "P3", "cas__io": "M4", "we__io": "P5", "odt__io": "R5", "ba__io[0]": "R1",
@@ -23,17 +20,22 @@ PINS = {"clk__p": "U9", "clk__n": "V9", "rst__io": "K6", "clk_en__io": "N5", "cs
         "dq__io[15]": "R3"}
 
 
+class Core(StandIn):
+    """With a controller beside it, which nobody asks for anything."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        m.submodules.controller = controller = Ddr3(64, 50_000_000)
+        m.submodules.pads = Xilinx7Ddr3Pads(controller.pins, ("ddr3", 0))
+        return m
+
+
 @pytest.fixture(scope="module")
 def files():
-    model, _ = reference.random_model(TINY)
-    hardware = HardwareConfig.for_model(model, lanes=8, banks=2, port_bits=64)
-    program = compile_model(model, hardware)
     board = boards.get("arty_a7")
-    memory = board.memory("ddr3")
-    core = BoardCore(external_core(board, memory, hardware, program.memory), memory)
-    identity = Identity.of(program, board.clock_hz, writable=memory.writable)
-    found = build_plan(board.with_memory(memory), core, identity).files
-    return {name: text if isinstance(text, str) else text.decode() for name, text in found.items()}
+    plan = build_plan(board.with_memory(board.memory("ddr3")), Core(8, 3), identity(8, 3))
+    return {name: text if isinstance(text, str) else text.decode()
+            for name, text in plan.files.items()}
 
 
 def test_pins_and_their_levels(files):
