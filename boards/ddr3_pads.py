@@ -47,8 +47,9 @@ class Xilinx7Ddr3Pads(Elaboratable):
                 _output(m, f"{name}{bit}", pad,
                         self._serialized(m, f"{name}{bit}", level.replicate(SLOTS)))
 
-        # The first register is beside that of the data in its SERDES, the second is its latency.
-        early, off = Signal(init=1), Signal(init=1)
+        # The first register is beside that of the data in its SERDES, the second is its latency; no
+        # reset takes the data of a write away.
+        early, off = Signal(init=1, reset_less=True), Signal(init=1, reset_less=True)
         m.d.sync += [early.eq(~pins.dq_oe), off.eq(early)]
         strobe = Cat(pins.dqs_o & (_STROBE >> slot & 1) for slot in range(SLOTS))
         for lane, pad in enumerate(pads.dqs):

@@ -112,13 +112,13 @@ def loading(memory: Any, out: Path) -> str:
 def board_table(boards: Sequence[Any]) -> str:
     """Device, clock, LUTs, memory, tools, and command that programs it, of each board."""
     lines = [(f"{'board':<13} {'device':<20} {'MHz':>5} {'LUT':>7} {'RAM bits':>10}  "
-              f"{'weights':<17} toolchains")]
+              f"{'weights':<23} toolchains")]
     for board in boards:
         tools = ", ".join(f"{name} ({'not found' if toolchains.get(name).missing() else 'found'})"
                           for name in board.toolchains)
         lines.append(f"{board.name:<13} {board.part:<20} {board.sync_mhz:>5g} "
                      f"{board.resources.lut:>7,} {board.ram_bits:>10,}  "
-                     f"{', '.join(board.weight_memories):<17} {tools}")
+                     f"{', '.join(board.weight_memories):<23} {tools}")
     lines += ["", "programmed with"]
     for board in boards:
         bit = f"build/{board.name}/{TOP}.{toolchains.get(board.toolchains[0]).suffix}"

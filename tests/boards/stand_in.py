@@ -11,13 +11,14 @@ from hw.readout import OUTPUT
 
 class StandIn(wiring.Component):
     """Takes `count` samples, then sends each back twice: as it is, and as -1 - sample, the last
-    of all with `last`.  Ready in one cycle of `pace`; never with pace 0.
+    of all with `last`.  Ready in one cycle of `pace`; never with pace 0.  `more` are ports that
+    keep their values.
     """
 
-    def __init__(self, width, count, pace=1):
+    def __init__(self, width, count, pace=1, more=None):
         self.width, self.count, self.pace = width, count, pace
         super().__init__({"i": In(stream.Signature(unsigned(width))),
-                          "o": Out(stream.Signature(OUTPUT))})
+                          "o": Out(stream.Signature(OUTPUT))} | (more or {}))
 
     def elaborate(self, platform):
         m = Module()

@@ -59,5 +59,15 @@ def test_pins(board):
 
 
 @both
+def test_memories(board):
+    """16 MB, of which 4 are the bitstream's; 256 MB, with a clock for the SERDES of its pads."""
+    flash, ddr3 = board.memories
+    assert (flash.kind, flash.size, flash.offset) == ("flash", 16 << 20, 4 << 20)
+    assert (ddr3.kind, ddr3.size, ddr3.offset) == ("ddr3", 256 << 20, 0)
+    pll = board.with_memory(ddr3).clocking(board.oscillator_hz, board.clock_hz)
+    assert "fast" in pll.signature.members
+
+
+@both
 def test_each_platform_is_new(board):
     assert board.platform() is not board.platform()

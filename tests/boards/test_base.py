@@ -62,8 +62,16 @@ def test_weight_memories():
         board.memory("sdram")
 
 
+def test_a_memory_may_need_other_clocks():
+    chip = ExternalMemory("ddr3", 1 << 20, clocking=dict)
+    board = replace(BOARD, clocking=list)
+    assert board.with_memory(chip).clocking is dict
+    assert board.with_memory(FLASH) is board and board.with_memory(None) is board
+    assert chip.writable and not FLASH.writable
+
+
 @pytest.mark.parametrize(("change", "sentence"), [
-    ({"kind": "tape"}, "kind must be one of flash, sdram, dram, not 'tape'"),
+    ({"kind": "tape"}, "kind must be one of flash, sdram, ddr3, dram, not 'tape'"),
     ({"offset": 100}, "offset must be a multiple of 4096 within the chip, not 100"),
     ({"offset": 1 << 20}, "offset must be a multiple of 4096 within the chip, not 1048576")])
 def test_memories_refuse(change, sentence):

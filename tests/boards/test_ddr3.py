@@ -61,15 +61,15 @@ def test_writes_while_beats_are_read():
     """To other banks and rows, and back; the data pins have one driver at a time."""
     chip = filled()
     bench, dut = bench_of(64, chip)
-    bursts = [(BASE + 512 * n, 64) for n in range(12)]
-    writes = [{"address": 0x8000 + 1032 * n, "data": n} for n in range(40)]
+    bursts = [(BASE + 512 * n, 64) for n in range(8)]
+    writes = [{"address": 0x8000 + 1032 * n, "data": n} for n in range(20)]
     bench.source(dut.writes, writes, 40)
     got, _, _ = read(bench, dut, 64, bursts, (3, 0))
     bench.run(extra=40)
     assert chip.finish() == []
     assert chip.commands.count("write") == 2 + len(writes)   # two of the training
     assert got == expected(64, bursts, chip)
-    assert [chip.word(each["address"] // 2) for each in writes] == list(range(40))
+    assert [chip.word(each["address"] // 2) for each in writes] == list(range(20))
 
 
 @pytest.mark.slow
@@ -131,14 +131,14 @@ def test_latency_and_throughput(bits):
     chip = filled()
     bench, dut = bench_of(bits, chip)
     bench.wait(dut.ready)
-    blocks = [(BASE + 1024 * (n % 8), 1024 * 8 // bits) for n in range(12)]
+    blocks = [(BASE + 1024 * (n % 8), 1024 * 8 // bits) for n in range(8)]
     bursts = [(BASE, 1), (BASE + 16, 1), (1 << 20, 1), *blocks]
     got, asked, came = read(bench, dut, bits, bursts)
     bench.run(extra=2)
     beats, asked = [cycle for cycle, *_ in came], [cycle for cycle, *_ in asked]
     assert got[3:] == expected(bits, blocks, chip)
     assert (beats[1] - asked[1], beats[2] - asked[2]) == (20, 22)
-    assert 12 * 1024 / (beats[-1] - beats[2]) > 3.8
+    assert 8 * 1024 / (beats[-1] - beats[2]) > 3.8
 
 
 @pytest.mark.parametrize("mhz", [75, pytest.param(25, marks=pytest.mark.slow)])

@@ -2,7 +2,9 @@
 """Power-up of a DDR3 chip, and the training, with chips whose data comes early or late."""
 
 import pytest
+from amaranth import ResetInserter, Signal
 
+from boards.ddr3 import Ddr3
 from boards.ddr3_chip import Ddr3Timings
 from boards.ddr3_startup import LEAST_RUN, PATTERN, Training
 from tests.boards.ddr3 import BASE, SHORT, bench_of, expected, filled, read
@@ -24,12 +26,24 @@ def test_training_finds_the_data_wherever_it_comes(access, flight):
 
 
 def test_without_a_chip_it_fails_and_a_reset_tries_again():
-    chip = filled(absent=True)
-    bench, dut = bench_of(128, chip)
-    bench.wait(dut.failed)
+    reset, chip = Signal(), filled(absent=True)
+    dut = Ddr3(128, 50_000_000, Ddr3Timings(**SHORT))
+    bench = Bench(ResetInserter(reset)(dut), max_cycles=20_000)
+    chip.serve(bench, dut.pins, 20)
     ready = bench.record(dut.ready)
-    bench.run(extra=20)
+    seen = []
+
+    async def master(ctx):
+        await ctx.tick().until(dut.failed)
+        ctx.set(reset, 1)
+        await ctx.tick().repeat(16)
+        ctx.set(reset, 0)
+        await ctx.tick().repeat(60)
+        seen.append((ctx.get(dut.failed), chip.commands.count("write")))
+    bench.sim.add_testbench(master)
+    bench.run()
     assert ready == [] and chip.finish() == []
+    assert seen == [(0, 4)]   # the pattern once more
 
 
 @pytest.mark.parametrize(("right", "position"), [

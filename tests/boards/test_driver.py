@@ -144,6 +144,7 @@ def test_refusals(command, reason, sentence):
     (Flag.LOADED | Flag.RESPONSE, "the board's memory answered the accelerator with an error"),
     (Flag.LOADED | Flag.SILENCE, "the board's memory did not answer the accelerator in time"),
     (Flag.PARITY, "a word in a memory of the accelerator has changed"),
+    (Flag.DEAD_MEMORY, "the board found no time at which its memory is read right"),
     (Flag.BAD_IMAGE, "the weights in the board's memory are damaged, or no image"),
     (Flag(0), "the accelerator has stopped because of a fault$")])
 def test_a_fault_is_one_clear_error(monkeypatch, command, flags, sentence):

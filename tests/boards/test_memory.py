@@ -46,10 +46,13 @@ def test_image_watch(bits):
     assert seen == [loaded for _, _, loaded in writes]
 
 
-def check(name, count, spills=None, **options):
+PLACES = {"flash": "arty_a7", "sdram": "ulx3s_85f", "ddr3": "arty_a7"}
+
+
+def check(kind, count, spills=None, **options):
     """Every word but the cycles of `count` inferences, and the bytes of weights that were read."""
-    board = boards.get(name)
-    memory, = board.memories
+    board = boards.get(PLACES[kind])
+    memory = board.memory(kind)
     model, image = reference.random_model(TINY)
     images = [np.roll(image, n, -1) for n in range(count)]
     program = compile_model(model, HardwareConfig.for_model(model, lanes=8, banks=2, port_bits=64,
@@ -70,26 +73,32 @@ def check(name, count, spills=None, **options):
 
 
 # Of the ULX3S, tests/sim/test_board_top.py has the whole top.
-@pytest.mark.parametrize("name", ["arty_a7", pytest.param("ulx3s_85f", marks=pytest.mark.slow)])
-def test_every_logit(name):
-    check(name, 1, power_up=2_000)
+@pytest.mark.parametrize("kind", ["flash", *(pytest.param(kind, marks=pytest.mark.slow)
+                                             for kind in ("sdram", "ddr3"))])
+def test_every_logit(kind):
+    check(kind, 1, power_up=2_000)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["arty_a7", "ulx3s_85f"])
-def test_every_logit_of_two_inferences_from_power_up(name):
-    check(name, 2)
+@pytest.mark.parametrize("kind", ["flash", "sdram"])
+def test_every_logit_of_two_inferences_from_power_up(kind):
+    check(kind, 2)
 
 
-def test_residual_stream_in_sdram():
+# Bytes of a burst in each chip, of which a write has 8 in the DDR3.
+@pytest.mark.parametrize(("kind", "read_bytes", "write_bytes"), [
+    ("sdram", 2, 2), pytest.param("ddr3", 16, 8, marks=pytest.mark.slow)])
+def test_residual_stream_in_the_chip(kind, read_bytes, write_bytes):
     """What the program's traffic says is read and written, besides the image; with spike maps, too:
     tests/sim/test_board_top.py.
     """
-    program, chip = check("ulx3s_85f", 1, {"spill_residual": True}, power_up=2_000)
+    program, chip = check(kind, 1, {"spill_residual": True}, power_up=2_000)
     weights, residual = traffic(program)
     assert residual.read and residual.written
-    assert 2 * chip.commands.count("write") == len(program.stream) + residual.written
-    assert 2 * chip.commands.count("read") >= weights.read + residual.read
+    trained = 16 if kind == "ddr3" else 0
+    assert write_bytes * chip.commands.count("write") == (
+        len(program.stream) + residual.written + trained)
+    assert read_bytes * chip.commands.count("read") >= weights.read + residual.read
 
 
 def test_what_flash_and_the_chip_cannot_hold_is_refused():
@@ -98,7 +107,7 @@ def test_what_flash_and_the_chip_cannot_hold_is_refused():
     program = compile_model(model, hardware)
     board = boards.get("arty_a7")
     with pytest.raises(ValueError, match=r"^a residual stream and spike maps must be on chip or in "
-                                         r"sdram, not in flash$"):
+                                         r"memory that is written, not in flash$"):
         external_core(board, board.memories[0], hardware, program.memory)
     size = len(program.stream) // 4096 * 8192 + 8192
     check_room(ExternalMemory("sdram", size, ("sdram", 0)), program)

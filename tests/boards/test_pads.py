@@ -31,7 +31,7 @@ def files():
     found = {}
     for name in ("arty_a7", "nexys4ddr", "ulx3s_85f"):
         board = boards.get(name)
-        memory, = board.memories
+        memory = board.memories[0]
         core = BoardCore(external_core(board, memory, hardware, program.memory), memory)
         identity = Identity.of(program, board.clock_hz, writable=memory.kind == "sdram")
         found[name] = build_plan(board, core, identity).files

@@ -3,11 +3,13 @@
 """The system from line to line around a stand-in; the top on a board."""
 
 import pytest
+from amaranth.lib.wiring import Out
 from amaranth.sim import Simulator
 
 import boards
-from boards.frames import READ, Command, Frame, Parser
+from boards.frames import READ, Command, Flag, Frame, Parser, Status
 from boards.top import BoardTop, System, build_plan
+from hw.faults import FAULTS
 from tests.boards.stand_in import StandIn, answer, identity
 
 
@@ -65,6 +67,14 @@ def test_system(divisor, width):
         Frame(5, Command.READ, READ.pack(0, 6)), 700 * divisor)
     assert [frame.payload for frame in frames] == [told.pack(), b"", answer(samples)]
     assert not error
+
+
+def test_a_dead_memory_is_told_in_the_status():
+    core = StandIn(8, 3, more={"loaded": Out(1), "bad_image": Out(1), "faults": Out(FAULTS),
+                               "dead_memory": Out(1, init=1)})
+    frames, _ = run_line(System(core, identity(8, 3), 4, 1000), 4, Frame(3, Command.IDENTIFY),
+                         800 * 4, Frame(4, Command.STATUS), 300 * 4)
+    assert Status.unpack(frames[1].payload).flags == Flag.DEAD_MEMORY
 
 
 def test_a_missing_stop_bit_is_an_error():

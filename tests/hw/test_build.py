@@ -126,11 +126,13 @@ def test_second_build_takes_the_synthesis_from_the_cache(run, monkeypatch):
     (["--board", "arty_a7", "--model", "model", "--lanes", "8", "--clock-mhz", "33"],
      "clock must be 100 MHz or that divided by an even number, not 33"),
     (["--board", "ulx3s_85f", "--weights", "block_ram", "--spike-lines", "9", "9"],
-     "--spike-lines needs memory that is written: --weights must be sdram, not 'block_ram'"),
+     ("--spike-lines needs memory that is written: --weights must be sdram or ddr3, "
+      "not 'block_ram'")),
     (["--board", "arty_a7", "--weights", "flash", "--spill-residual"],
-     "--spill-residual needs memory that is written: --weights must be sdram, not 'flash'"),
+     ("--spill-residual needs memory that is written: --weights must be sdram or ddr3, "
+      "not 'flash'")),
     (["--board", "arty_a7", "--weights", "sdram"],
-     "weight memory of arty_a7 must be one of block_ram, flash, not 'sdram'"),
+     "weight memory of arty_a7 must be one of block_ram, flash, ddr3, not 'sdram'"),
     (["--board", "arty_a7", "--out", "model/weights.safetensors"],
      "output directory must be new, empty or an earlier output, .*"),
 ])

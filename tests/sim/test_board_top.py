@@ -27,11 +27,11 @@ MODEL = random_model(TINY, seed=2)
 # Its tokenizer's maps do not fit the spike memory that it gets.
 LARGER = random_model(NetworkConfig(16, 1, 2, 2, 1, 22, 11, 5, pool_stages=(True,) * 4), seed=3)
 SPILLS = {"spill_residual": True, "spike_lines": (24, 30)}
-PLACES = {"flash": "arty_a7", "sdram": "ulx3s_85f"}
+PLACES = {"flash": "arty_a7", "sdram": "ulx3s_85f", "ddr3": "arty_a7"}
 
 
 every_kind = pytest.mark.parametrize("kind", [
-    "sdram", pytest.param("flash", marks=pytest.mark.slow)])
+    "sdram", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("flash", "ddr3"))])
 
 
 @functools.cache
@@ -44,14 +44,14 @@ def simulator(kind, spills=False):
     return build_top_simulator(program, board, board.memory(kind)), board, program.stream
 
 
-def demonstrated(folder, kind, count, rate=0.0, slower=1.0, image=True, spills=False):
+def demonstrated(folder, kind, count, rate=0.0, slower=1.0, image=True, spills=False, **delays):
     """Exit status of the comparison, and of the simulator; slower: factor of the oscillator."""
     built, board, stream = simulator(kind, spills)
     model = LARGER if spills else MODEL
     memory = board.memory(kind)
     path = folder / "weights.bin"
     path.write_bytes(stream if image else b"")
-    times = simulator_arguments(board, memory, path)
+    times = simulator_arguments(board, memory, path, **delays)
     arguments = [str(round(int(each) * slower)) for each in times[:2]] + times[2:]
     inputs = random_samples(model, count, seed=1).inputs
     with SimulatedBoard(built, line_noise(rate, 1), arguments) as simulated:
@@ -69,8 +69,17 @@ def test_inferences(tmp_path, capfd, kind):
 
 
 @pytest.mark.slow
-def test_residual_stream_and_maps_in_sdram(tmp_path, capfd):
-    assert demonstrated(tmp_path, "sdram", 3, spills=True) == (0, 0)
+@pytest.mark.parametrize(("access", "flight"), [(1, 0), (10, 6)])
+def test_data_that_comes_early_or_late(tmp_path, capfd, access, flight):
+    """As DDR3 without its DLL may; the training finds it."""
+    assert demonstrated(tmp_path, "ddr3", 1, access=access, flight=flight) == (0, 0)
+    assert capfd.readouterr().out.endswith("1 results, 0 mismatches\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sdram", "ddr3"])
+def test_residual_stream_and_maps_in_the_chip(tmp_path, capfd, kind):
+    assert demonstrated(tmp_path, kind, 3, spills=True) == (0, 0)
     assert capfd.readouterr().out.endswith("3 results, 0 mismatches\n")
 
 
@@ -83,9 +92,10 @@ def test_a_noisy_line(tmp_path, capfd, kind):
 
 @every_kind
 def test_what_the_chip_forbids_ends_the_run(tmp_path, capfd, kind):
-    """Half the clock, and refreshes are too rare; four times the clock is too fast for the flash.
+    """A slower clock, and refreshes are too rare; four times the clock is too fast for the flash.
     """
-    slower, sentence = {"sdram": (2, "refresh .* comes late"), "flash": (0.25, ".* must ")}[kind]
+    slower, sentence = {"sdram": (2, "refresh .* comes late"), "flash": (0.25, ".* must "),
+                        "ddr3": (1.4, "refresh .* comes late")}[kind]
     assert demonstrated(tmp_path, kind, 1, slower=slower) == (1, 1)
     assert re.search(rf"^error: {kind}: {sentence}", capfd.readouterr().err, re.M)
 
@@ -108,6 +118,8 @@ def test_a_flash_without_an_image_gives_no_answer(tmp_path, capfd):
 
 @pytest.mark.parametrize(("kind", "pins"), [
     ("flash", [".clk100_0__io(osc)", ".rst_0__io(1'b1)", ".spi_flash_4x_0__dq__io(flash_dq)"]),
+    ("ddr3", [".ddr3_0__clk__p(ddr3_ck)", ".ddr3_0__dqs__p(ddr3_dqs)",
+              ".ddr3_0__rst__io(ddr3_reset_n)"]),
     ("sdram", [".clk25_0__io(osc)", ".sdram_0__clk_en__io(sdram_cke)", ".led_1__io(busy)"])])
 def test_wrapper(kind, pins):
     text = wrapper(boards.get(PLACES[kind]), kind)
@@ -131,7 +143,7 @@ def test_headers_are_in_their_places():
 @pytest.mark.parametrize("kind", PLACES)
 @pytest.mark.parametrize("noise", ["0", "0.002"])
 def test_digits(kind, noise):
-    spills = ["--spill-residual"] if kind == "sdram" else []
+    spills = ["--spill-residual"] if kind != "flash" else []
     run = subprocess.run([sys.executable, "-m", "sim.board", "--board", PLACES[kind], "--weights",
                           kind, "--samples", "10", "--noise", noise, *spills], text=True,
                          capture_output=True, check=False)
