@@ -180,9 +180,8 @@ def _spill(units: ModuleType) -> Harness:
     word = len(unit.words.old)
     Scoreboard(proof, came, reader.o.payload[:word], pop & adds, unit.words.old, 40, "old")
     Scoreboard(proof, push, unit.words.new, sent, writer.i.payload[:word], 40, "new")
-    # What was permitted is there, and there is room for what comes of it.
+    # What was permitted is there.
     proof.implies("old_is_here", pop & adds, probes["olds"].r_rdy)
-    proof.implies("new_has_room", push, probes["news"].w_rdy)
     # While words come and go, groups are permitted, and results leave.
     quiet = Signal(range(_PATIENCE + 2), name="quiet")
     waits = (reader.o.valid | ~adds) & writer.i.ready & ~(reserve | pop | push | came | sent)
@@ -209,9 +208,8 @@ PROOFS = [
                     "[:ROW_COUNT_BITS] <= ins.target_rows)"))),
     Proof("residual-spill", "hw.spill",
           "ResidualSpill: each word read is given, each result written, once, in order, unchanged; "
-          "a group that is permitted finds its words and room", _spill, depth=10, broken=(
+          "a group that is permitted finds its words", _spill, depth=10, broken=(
               Break("(here >= size)", "(here + 1 >= size)"),
-              Break("(promised + size <= depth)", "1"),
               Break("olds.r_en.eq(self.words.pop & reads)", "olds.r_en.eq(1)"),
               Break("news.r_en.eq(split.i.ready)", "news.r_en.eq(1)"))),
 ]
