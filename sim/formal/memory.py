@@ -8,15 +8,18 @@ was not sent.  Two copies of a unit get equal answers, one at once and the other
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
-from amaranth import Cat, Mux, Signal, Value
+from amaranth import Cat, Module, Mux, Signal, Value
 
+from hw.axi import Reader, Writer
 from hw.isa import Emit
 from sim.formal.copies import Copies
 from sim.formal.harness import Break, Harness, Proof, small
 from sim.formal.queues import Scoreboard
 
 PORT = 64
+_PATIENCE = 4
 _COUNT = 6   # bits of counters of the environment
 
 
@@ -120,32 +123,48 @@ def _window_store(units: ModuleType) -> Harness:
     return copies.finish()
 
 
+class _AnyReader(Reader):
+    """Nothing but the ports of what `axi-reader` proves; the proof drives the outputs."""
+
+    def elaborate(self, platform: object) -> Module:
+        return Module()
+
+
+class _AnyWriter(Writer):
+    """Likewise, `axi-writer`."""
+
+    def elaborate(self, platform: object) -> Module:
+        return Module()
+
+
 def _spill(units: ModuleType) -> Harness:
-    """A layer that adds: groups are admitted, then take and give their words at any time."""
+    """A layer that adds or begins: groups are admitted, then take and give their words any time."""
     hardware = small(port_bits=PORT, residual_words=0, program_words=8)
     proof = Harness()
+    reader, writer = _AnyReader(PORT), _AnyWriter(PORT)
     m, unit = proof.m, units.ResidualSpill(hardware)
-    probes = proof.add(unit)
+    with (patch.object(units, "Reader", lambda bits: reader),
+          patch.object(units, "Writer", lambda bits: writer)):
+        probes = proof.add(unit)
     ins = proof.constant(unit.instruction.shape(), "instruction")
-    m.d.comb += [Value.cast(unit.instruction).eq(Value.cast(ins)),
-                 unit.start.eq(proof.started & ~proof.later(proof.started, "begun"))]
+    m.d.comb += Value.cast(unit.instruction).eq(Value.cast(ins))
+    start = proof.drive(unit.start, "start")
     for name in ("address", "last_tile"):
         m.d.comb += getattr(unit, name).eq(proof.constant(getattr(unit, name).shape(), name))
     beats = hardware.geometry.beats
-    proof.assume((ins.emit == Emit.RESIDUAL) & ins.add_residual & (ins.last_beats != 0)
-                 & (ins.last_beats <= beats) & (ins.stream_beats != 0) & (ins.stream_beats <= 8))
-    size = Mux(unit.last_tile, ins.last_beats, beats)
-
-    asked = proof.sink(unit.port.read.ar, "ar")
-    came = proof.source(unit.port.read.r, "r")
-    owed, sent = Signal(_COUNT, name="owed"), proof.sink(unit.port.write.w, "w")
-    m.d.sync += owed.eq(owed + Mux(asked, (unit.port.read.ar.payload.len + 1)[:_COUNT], 0) - came)
-    proof.assume(~unit.port.read.r.valid | (owed != 0))
-    proof.sink(unit.port.write.aw, "aw")
-    m.d.comb += unit.port.write.b.valid.eq(0)
+    proof.assume((ins.emit == Emit.RESIDUAL) & (ins.last_beats != 0) & (ins.last_beats <= beats))
+    size, adds = Mux(unit.last_tile, ins.last_beats, beats), ins.add_residual
+    proof.drive(writer.busy, "writing")
+    proof.claim("busy_told", unit.busy == writer.busy)
+    for name, end, begins in (("read", reader, start & adds), ("write", writer, start)):
+        proof.claim(f"{name}_begins", end.start == begins)
+        proof.implies(f"{name}_as_told", end.start, (end.address == unit.address)
+                      & (end.beats == ins.stream_beats))
 
     # The pipeline asks for a group only when it is permitted, for words of groups that it has, and
     # gives a word back after it took it.
+    came, sent = proof.source(reader.o, "old_beat"), proof.sink(writer.i, "new_beat")
+    proof.assume(~reader.o.valid | adds)
     reserve = proof.drive(unit.reserve, "reserve")
     pop, push = proof.drive(unit.words.pop, "pop"), proof.drive(unit.words.push, "push")
     proof.drive(unit.words.new, "new")
@@ -157,11 +176,18 @@ def _spill(units: ModuleType) -> Harness:
     proof.assume(~pop | (popped != promised))
     proof.assume(~push | (pushed != popped))
 
+    # What comes from memory is added, what was added goes there: each word once, in order.
     word = len(unit.words.old)
-    Scoreboard(proof, came, unit.port.read.r.payload.data[:word], pop, unit.words.old, 40, "old")
+    Scoreboard(proof, came, reader.o.payload[:word], pop & adds, unit.words.old, 40, "old")
+    Scoreboard(proof, push, unit.words.new, sent, writer.i.payload[:word], 40, "new")
     # What was permitted is there.
-    proof.implies("old_is_here", pop, probes["olds"].r_rdy)
-    proof.implies("busy_until_sent", pushed != proof.count(sent, _COUNT, "sent"), unit.busy)
+    proof.implies("old_is_here", pop & adds, probes["olds"].r_rdy)
+    # While words come and go, groups are permitted, and results leave.
+    quiet = Signal(range(_PATIENCE + 2), name="quiet")
+    waits = (reader.o.valid | ~adds) & writer.i.ready & ~(reserve | pop | push | came | sent)
+    inside = (pushed != proof.count(sent, _COUNT, "sent")) | (promised == pushed)
+    m.d.sync += quiet.eq(Mux(waits & inside & ~unit.permit, quiet + (quiet <= _PATIENCE), 0))
+    proof.claim("goes_on", quiet <= _PATIENCE)
     return proof
 
 
@@ -181,8 +207,9 @@ PROOFS = [
               Break("[:ROW_COUNT_BITS] != ins.target_rows)",
                     "[:ROW_COUNT_BITS] <= ins.target_rows)"))),
     Proof("residual-spill", "hw.spill",
-          "ResidualSpill: a group that is permitted finds its words, in order; busy until sent",
-          _spill, depth=14, broken=(
+          "ResidualSpill: each word read is given, each result written, once, in order, unchanged; "
+          "a group that is permitted finds its words", _spill, depth=10, broken=(
               Break("(here >= size)", "(here + 1 >= size)"),
-              Break("olds.r_en.eq(self.words.pop & reads)", "olds.r_en.eq(1)"))),
+              Break("olds.r_en.eq(self.words.pop & reads)", "olds.r_en.eq(1)"),
+              Break("news.r_en.eq(split.i.ready)", "news.r_en.eq(1)"))),
 ]

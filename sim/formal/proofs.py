@@ -7,6 +7,7 @@ from sim.formal import (
     attention,
     boards,
     bursts,
+    chips,
     dispatch,
     finish,
     gates,
@@ -22,7 +23,7 @@ from sim.formal.harness import Proof
 
 ALL: tuple[Proof, ...] = tuple(
     proof for module in (lif, attention, finish, scan, dispatch, queues, bursts, gates, waiting,
-                         memory, image, link, boards)
+                         memory, image, link, chips, boards)
     for proof in module.PROOFS)
 
 
