@@ -69,21 +69,8 @@ class FakeQuantized(nn.Module):
         self.dtype = torch.float32 if largest < 1 << 24 else torch.float64
 
     def _grid(self, layer: Layer) -> Grid:
-        tensors, network = self.integers.tensors[layer.name], self.network
-        g = 2.0 ** tensors.bias_shift
-        if layer.output is Output.LOGITS:
-            unit = torch.full((layer.out_channels,), self.integers.logit_scale).double()
-            scale = unit * (network.tokens * network.timesteps * g)
-            if not network.classifier.spiking:
-                scale = scale * 2.0 ** self.residual.fraction
-            return Grid(scale, unit, tensors)
-        if layer.output is Output.RESIDUAL:
-            exponent = tensors.bias_shift - self.residual.fraction - torch.as_tensor(tensors.shift)
-            scale = torch.exp2(exponent.double())
-        else:
-            level = fixed.threshold_factor(network.tau) * layer.v_threshold * g
-            scale = level / torch.as_tensor(tensors.threshold).double()
-        return Grid(scale, scale / g, tensors)
+        scale, unit = map(torch.from_numpy, fixed.grid(self.integers, layer))
+        return Grid(scale, unit, self.integers.tensors[layer.name])
 
     def quantized(self, layer: Layer) -> tuple[Tensor, Tensor]:
         """Integers of a layer, weight [O, I, k, k] and bias [O]; gradients go straight through."""

@@ -23,13 +23,16 @@ from torch import Tensor, nn
 
 from hw.command import Outcome, Parser, execute, progress_bar
 from hw.model import WEIGHT_BITS, FixedPointModel, ResidualFormat
-from quantize import datasets, fixed
+from hw.options import positive
+from quantize import datasets, fixed, unfuse
 from quantize.checkpoint import Checkpoint, load_checkpoint
 from quantize.fake import FakeQuantized
 from quantize.fuse import fuse
 from quantize.golden import GoldenModel
 from quantize.pipeline import CALIBRATION_IMAGES, calibrate
 from quantize.train import check_settings, shifted
+
+LOSS_IMAGES = 2000   # enough for three digits
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Settings:
     learning_rate: at the start; a cosine takes it to 0
     shift:         images are moved by -shift to +shift pixels, zeros enter
     refresh:       steps after which scales are chosen anew
+    images:        training images of an epoch, other ones in each; None: all
     """
 
     bits: int = 4
@@ -50,10 +54,13 @@ class Settings:
     refresh: int = 1
     residual_width: int = 16
     seed: int = 0
+    images: int | None = None
 
     def __post_init__(self) -> None:
         if self.bits not in WEIGHT_BITS:
             raise ValueError(f"bits must be one of {WEIGHT_BITS}, not {self.bits!r}")
+        if self.images is not None:
+            check_settings(self, {"images": self.batch_size}, ())
         check_settings(self, {"epochs": 1, "batch_size": 1, "shift": 0, "refresh": 1, "seed": 0},
                        ("learning_rate", "label_smoothing"))
         fixed.residual_format(self.residual_width, 1.0)
@@ -64,14 +71,27 @@ class Result:
     """Of the integers before and after, and the checkpoint after.
 
     before, after: correct labels among `images` held-out images
-    losses:        mean cross-entropy on all training images, before and after
+    gained, lost:  of these the ones that are correct only after, and only before
+    losses:        mean cross-entropy on the first LOSS_IMAGES training images, before and after
     """
 
     images: int
     before: int
     after: int
+    gained: int
+    lost: int
     losses: tuple[float, float]
     checkpoint: Checkpoint
+
+
+    @property
+    def chance(self) -> float:
+        """Exact two-sided McNemar test: how likely so uneven a split of the images that changed is
+        if gaining and losing one were equally likely.
+        """
+        changed = self.gained + self.lost
+        tail = sum(math.comb(changed, k) for k in range(min(self.gained, self.lost) + 1))
+        return min(1.0, 2 * tail / 2 ** changed)
 
 
 def integers(checkpoint: Checkpoint, bits: int, images: np.ndarray,
@@ -90,10 +110,9 @@ def _residual(checkpoint: Checkpoint, images: np.ndarray, width: int) -> Residua
     return fixed.residual_format(width, calibrate(checkpoint, part))
 
 
-def correct(model: FixedPointModel, images: np.ndarray, labels: np.ndarray) -> int:
-    """How many images in [0, 1] the golden model labels correctly."""
-    logits = GoldenModel(model).logits(model.input.quantize(images))
-    return int((logits.argmax(1) == labels).sum())
+def right(model: FixedPointModel, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Which images in [0, 1] the golden model labels correctly, bool [n]."""
+    return GoldenModel(model).logits(model.input.quantize(images)).argmax(1) == labels
 
 
 def mean_loss(model: FixedPointModel, images: np.ndarray, labels: np.ndarray) -> float:
@@ -102,8 +121,11 @@ def mean_loss(model: FixedPointModel, images: np.ndarray, labels: np.ndarray) ->
     return nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels)).item()
 
 
-def finetune(checkpoint: Checkpoint, dataset: datasets.Dataset, settings: Settings) -> Result:
+def finetune(checkpoint: Checkpoint, dataset: datasets.Dataset, settings: Settings,
+             samples: int | None = None) -> Result:
     """Train the weights of a checkpoint through their integers.
+
+    samples: held-out images to measure on, the first ones; None: all
 
     Deterministic in the settings.  ValueError if the data set does not fit the network.
     """
@@ -117,7 +139,7 @@ def finetune(checkpoint: Checkpoint, dataset: datasets.Dataset, settings: Settin
     if len(images) < settings.batch_size:
         raise ValueError(f"batch_size must be at most the {len(images)} training images, "
                          f"not {settings.batch_size!r}")
-    held_out = (dataset.test_images, dataset.test_labels)
+    held_out = (dataset.test_images[:samples], dataset.test_labels[:samples])
     before = integers(checkpoint, settings.bits, images, settings.residual_width)
     fake = FakeQuantized(checkpoint, settings.bits, before.residual)
     inputs = torch.from_numpy(checkpoint.input_format.quantize(images))
@@ -134,15 +156,17 @@ def finetune(checkpoint: Checkpoint, dataset: datasets.Dataset, settings: Settin
             bar.set_postfix(loss=f"{loss:.4f}")
             bar.update()
     after = integers(tuned, settings.bits, images, settings.residual_width)
-    losses = tuple(mean_loss(model, images, dataset.train_labels) for model in (before, after))
-    return Result(len(held_out[1]), correct(before, *held_out), correct(after, *held_out), losses,
-                  tuned)
+    losses = tuple(mean_loss(model, images[:LOSS_IMAGES], dataset.train_labels[:LOSS_IMAGES])
+                   for model in (before, after))
+    first, last = (right(model, *held_out) for model in (before, after))
+    return Result(len(first), int(first.sum()), int(last.sum()), int((last & ~first).sum()),
+                  int((first & ~last).sum()), losses, tuned)
 
 
 def _run_epoch(fake: FakeQuantized, optimizer: torch.optim.Optimizer, inputs: Tensor,
                labels: Tensor, settings: Settings, epoch: int) -> float:
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
-    order = torch.randperm(len(inputs), generator=generator)
+    order = torch.randperm(len(inputs), generator=generator)[:settings.images]
     steps, total = len(order) // settings.batch_size, 0.0
     for step in range(steps):
         if step and step % settings.refresh == 0:
@@ -167,7 +191,8 @@ def build_parser() -> Parser:
         prog="python -m quantize.finetune",
         description="Recover accuracy at few bits: train a checkpoint through its integers.")
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT",
-                        help="of quantize.train, or another .safetensors with our metadata")
+                        help="of quantize.train, or another .safetensors with our metadata; or a "
+                             "model directory, whose integers are taken as weights")
     parser.add_argument("--bits", type=int, choices=WEIGHT_BITS, default=settings.bits,
                         help="of a weight (%(default)s)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE",
@@ -175,6 +200,10 @@ def build_parser() -> Parser:
     parser.add_argument("--dataset", choices=datasets.NAMES,
                         help="default: that of the checkpoint")
     parser.add_argument("--epochs", type=int, default=settings.epochs, metavar="N")
+    parser.add_argument("--images", type=int, metavar="N",
+                        help="training images of an epoch, other ones in each (default: all)")
+    parser.add_argument("--samples", type=positive, metavar="N",
+                        help="held-out images to measure on (default: all)")
     parser.add_argument("--batch-size", type=int, default=settings.batch_size, metavar="N")
     parser.add_argument("--lr", type=float, default=settings.learning_rate, metavar="RATE")
     parser.add_argument("--refresh", type=int, default=settings.refresh, metavar="STEPS",
@@ -196,13 +225,15 @@ def run(args: argparse.Namespace) -> Outcome:
         raise ValueError(f"--out must end in .safetensors, not {str(args.out)!r}")
     settings = Settings(bits=args.bits, epochs=args.epochs, batch_size=args.batch_size,
                         learning_rate=args.lr, refresh=args.refresh,
-                        residual_width=args.residual_width, seed=args.seed)
-    checkpoint = load_checkpoint(args.checkpoint)
+                        residual_width=args.residual_width, seed=args.seed,
+                        images=args.images)
+    checkpoint = (unfuse.load(args.checkpoint) if args.checkpoint.is_dir()
+                  else load_checkpoint(args.checkpoint))
     name = args.dataset or checkpoint.dataset
     if name is None:
         raise ValueError("the checkpoint names no data set: --dataset must")
     dataset = datasets.load(name)
-    result = finetune(checkpoint, dataset, settings)
+    result = finetune(checkpoint, dataset, settings, args.samples)
     provenance = {key: value for key, value in checkpoint.provenance.items()
                   if key not in ("accuracy", "images")}
     replace(result.checkpoint, dataset=name, provenance=provenance | {
@@ -215,10 +246,13 @@ def run(args: argparse.Namespace) -> Outcome:
     print("loss on training images: "
           f"{result.losses[0]:.3f} before, {result.losses[1]:.3f} after")
     print(f"{args.bits}-bit integers, {n} held-out images: {result.before / n:.2%} before, "
-          f"{result.after / n:.2%} after ({result.before} and {result.after} correct), "
-          f"{time.process_time() - started:.0f} CPU s, wrote {args.out}")
+          f"{result.after / n:.2%} after ({result.before} and {result.after} correct)")
+    print(f"{result.gained} images gained, {result.lost} lost: by chance with a probability of "
+          f"{result.chance:.2g} (McNemar)")
+    print(f"{time.process_time() - started:.0f} CPU s, wrote {args.out}")
     return Outcome({"checkpoint": args.out, "images": n, "accuracy_before": result.before / n,
-                    "accuracy_after": result.after / n, "losses": result.losses})
+                    "accuracy_after": result.after / n, "gained": result.gained,
+                    "lost": result.lost, "chance": result.chance, "losses": result.losses})
 
 
 if __name__ == "__main__":

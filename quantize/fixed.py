@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hw.model import FixedPointModel, InputFormat, LayerTensors, ResidualFormat
-from hw.network import Kind, NetworkConfig, Output
+from hw.network import Kind, Layer, NetworkConfig, Output
 from quantize.fuse import FusedLayer
 
 # Bits of bias and threshold below the weights' grid: coarse weights need a finer bias.
@@ -67,6 +67,27 @@ def quantize(network: NetworkConfig, fused: Mapping[str, FusedLayer], input_form
             tensors[layer.name] = _spiking_layer(network, part, weight_bits, layer.v_threshold)
     return FixedPointModel(network, weight_bits, input_format, residual, tensors, logit_scale,
                            provenance=dict(provenance or {}))
+
+
+def grid(model: FixedPointModel, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """What a layer's integers are worth: of its weights and of its biases, float64 [O] each, in the
+    units of the fused float network; of the encoder, for pixels as integers.
+    """
+    tensors, network = model.tensors[layer.name], model.network
+    g = 2.0 ** tensors.bias_shift
+    if layer.output is Output.LOGITS:
+        unit = np.full(layer.out_channels, model.logit_scale)
+        scale = unit * (network.tokens * network.timesteps * g)
+        if not network.classifier.spiking:
+            scale = scale * 2.0 ** model.residual.fraction
+        return scale, unit
+    if layer.output is Output.RESIDUAL:
+        scale = np.exp2((tensors.bias_shift - model.residual.fraction
+                         - tensors.shift).astype(np.float64))
+    else:
+        level = threshold_factor(network.tau) * layer.v_threshold * g
+        scale = level / tensors.threshold.astype(np.float64)
+    return scale, scale / g
 
 
 def _round(weight: np.ndarray, scale: np.ndarray, bits: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fine-tuning: it learns, ends on the grids of the quantizer, repeats, and refuses bad input."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +10,13 @@ import pytest
 import torch
 
 import quantize
-from hw.model import FixedPointModel, Samples
+from hw.model import SHIPPED_MODEL, FixedPointModel, Samples
 from hw.network import NetworkConfig
-from quantize import datasets
+from quantize import datasets, unfuse
 from quantize.__main__ import main as quantize_main
 from quantize.checkpoint import load_checkpoint
 from quantize.fake import FakeQuantized
-from quantize.finetune import Settings, correct, finetune, integers, main
+from quantize.finetune import Result, Settings, finetune, integers, main, right
 from quantize.golden import GoldenModel
 from tests.quantize.test_nir_export import checkpoint
 
@@ -62,9 +63,9 @@ def test_the_command_and_the_quantizer_agree(tmp_path: Path,
     data = datasets.load("digits")
     assert tuned.provenance["finetuned"]["settings"]["bits"] == 4
     assert tuned.dataset == "digits"
-    right = correct(model, data.test_images, data.test_labels)
-    assert right == round(tuned.provenance["finetuned"]["accuracy_after"] * 360)
-    assert round(model.accuracy["integer"] * 360) == right
+    count = right(model, data.test_images, data.test_labels).sum()
+    assert count == round(tuned.provenance["finetuned"]["accuracy_after"] * 360)
+    assert round(model.accuracy["integer"] * 360) == count
     mine = integers(tuned, 4, data.train_images)
     for name, tensors in model.tensors.items():
         assert np.array_equal(tensors.weight, mine.tensors[name].weight), name
@@ -77,7 +78,35 @@ def test_the_command_and_the_quantizer_agree(tmp_path: Path,
                           GoldenModel(model).logits(samples.inputs))
 
 
+def test_a_model_directory_and_a_part_of_the_images(tmp_path: Path,
+                                                   capsys: pytest.CaptureFixture,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quantize.finetune.LOSS_IMAGES", 64)
+    out = tmp_path / "tuned.safetensors"
+    assert main([str(SHIPPED_MODEL), "--bits", "4", "--out", str(out), "--epochs", "1",
+                 "--images", "128", "--samples", "50", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["images"] == 50
+    assert round((found["accuracy_after"] - found["accuracy_before"]) * 50) == \
+        found["gained"] - found["lost"]
+    tuned = load_checkpoint(out)
+    assert tuned.provenance["finetuned"]["settings"]["images"] == 128
+    start = unfuse.load(SHIPPED_MODEL).state_dict
+    assert not torch.equal(tuned.state_dict["head.weight"], start["head.weight"])
+
+
+@pytest.mark.parametrize(("gained", "lost", "chance"), [
+    (10, 2, 2 * (1 + 12 + 66) / 2 ** 12), (2, 10, 2 * (1 + 12 + 66) / 2 ** 12), (3, 3, 1.0),
+    (0, 0, 1.0)])
+def test_what_is_by_chance(gained: int, lost: int, chance: float) -> None:
+    result = Result(100, 50, 50 + gained - lost, gained, lost, (1.0, 1.0),
+                    unfuse.load(SHIPPED_MODEL))
+    assert result.chance == pytest.approx(chance)
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
+    (["--images", "63"], "images must be at least 64, not 63"),
+    (["--samples", "0"], "argument --samples: must be a positive integer, not '0'"),
     (["--epochs", "0"], "epochs must be at least 1, not 0"),
     (["--lr", "nan"], "learning_rate must be a number of at least 0, not nan"),
     (["--refresh", "0"], "refresh must be at least 1, not 0"),
