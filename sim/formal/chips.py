@@ -135,7 +135,7 @@ def _sdram(times: tuple[int, ...], interval: int, units: ModuleType) -> Harness:
 
 PROOFS = [
     Proof("sdram", "boards.sdram",
-          "Sdram: rows, times, refreshes kept; the beats of memory in order; words written",
+          "Sdram: open rows, times between commands, refreshes kept; words written",
           lambda units: _sdram(SHORT, OFTEN, units), depth=26, broken=(
               Break("young.eq(active - 1)", "young.eq(0)"),
               Break("& (open_row == row)", ""),
@@ -143,7 +143,8 @@ PROOFS = [
                     "reads.may_begin.eq(~writes.valid & here)"),
               Break("with m.If(due.now):", "with m.If(due.now & ~reads.wants):"))),
     Proof("sdram-goes-on", "boards.sdram",
-          f"Sdram: likewise between two refreshes, and a command within {PATIENCE} cycles",
+          "Sdram: likewise between two refreshes; the beats of memory, in order; a command within "
+          f"{PATIENCE} cycles",
           lambda units: _sdram(SHORT, NEVER, units), depth=23, broken=(
               Break("last = coming[READ_LATENCY]", "last = coming[READ_LATENCY - 1]"),
               Break("with m.If(~reads.under_way):", "with m.If(1):"),
