@@ -12,7 +12,8 @@ from sim.formal.harness import Break, Harness, Proof
 PORT = 64
 CYCLE_NS, CLOCK_HZ = 100, 10_000_000
 # In cycles: power-up, precharge, activate, active, refresh, write recovery; between refreshes.
-TIMES = (1, 2, 2, 4, 3, 2)
+SHORT = (1, 2, 2, 4, 3, 2)
+LONG = (1, 2, 4, 5, 2, 6)   # longer than the steps of the unit, so that its counters matter
 OFTEN, NEVER = 12, 60   # within the cycles that are looked at
 # Beyond an interval until the refresh: commands of a beat or write, and a precharge.
 LATE = 8
@@ -30,7 +31,8 @@ def _age(proof: Harness, event: Any, limit: int, name: str) -> Signal:
 class _Chip:
     """An SDRAM on the pins: which rules its commands keep; what it answers to a read."""
 
-    def __init__(self, proof: Harness, unit: Any, interval: int, units: ModuleType) -> None:
+    def __init__(self, proof: Harness, unit: Any, times: tuple[int, ...], interval: int,
+                 units: ModuleType) -> None:
         self.pins = pins = unit.pins
         code = Cat(pins.ras, pins.cas, pins.we)
         read, write, activate, precharge, refresh, mode = (
@@ -39,7 +41,7 @@ class _Chip:
         self.open, self.bank, self.row = Signal(name="row_open"), Signal(2, name="bank"), Signal(
             13, name="row")
         self.read, self.write = read, write
-        _, after_precharge, after_activate, active, after_refresh, recovery = TIMES
+        _, after_precharge, after_activate, active, after_refresh, recovery = times
         ages = {name: _age(proof, event, 8, f"since_{name}") for name, event in (
             ("precharge", precharge), ("activate", activate), ("refresh", refresh),
             ("write", write), ("read", read), ("mode", mode))}
@@ -77,15 +79,15 @@ class _Chip:
         return place[:16] ^ place[16:] ^ self.mask
 
 
-def _sdram(interval: int, units: ModuleType) -> Harness:
+def _sdram(times: tuple[int, ...], interval: int, units: ModuleType) -> Harness:
     """Reads of one or two beats and writes at any time, anywhere, taken at any time."""
     proof = Harness()
     m = proof.m
     with (patch.object(units, "BEATS_AHEAD", BEATS), patch.object(units, "INIT_REFRESHES", 1)):
         unit = units.Sdram(PORT, CLOCK_HZ, units.SdramTimings(*(
-            n * CYCLE_NS for n in (*TIMES, interval))))
+            n * CYCLE_NS for n in (*times, interval))))
         proof.add(unit)
-    chip = _Chip(proof, unit, interval, units)
+    chip = _Chip(proof, unit, times, interval, units)
     ar, r = unit.axi.ar, unit.axi.r
     asked, beat = proof.source(ar, "ar"), proof.sink(r, "r")
     proof.assume(~ar.valid | ((ar.payload.len < BEATS) & (ar.payload.addr[:3] == 0)))
@@ -119,7 +121,7 @@ def _sdram(interval: int, units: ModuleType) -> Harness:
                   & proof.later(unit.writes.valid, "was_valid"))
     proof.claim("write_whole", proof.later(written, "was_written") == (chip.write & (place == 3)))
 
-    if interval == OFTEN:   # too often for much else
+    if (times, interval) != (SHORT, NEVER):   # commands take long, or refreshes come too often
         return proof
     # Writes come first, so a read may wait for as long as there are some.
     for name, waits in (("write", unit.writes.valid), ("read", ~unit.writes.valid & (
@@ -133,18 +135,23 @@ def _sdram(interval: int, units: ModuleType) -> Harness:
 
 PROOFS = [
     Proof("sdram", "boards.sdram",
-          "Sdram: rows, times, refreshes kept; the beats of memory in order; words written",
-          lambda units: _sdram(OFTEN, units), depth=26, broken=(
+          "Sdram: open rows, times between commands, refreshes kept; words written",
+          lambda units: _sdram(SHORT, OFTEN, units), depth=26, broken=(
               Break("young.eq(active - 1)", "young.eq(0)"),
               Break("& (open_row == row)", ""),
               Break("reads.may_begin.eq(~due.now & ~writes.valid & here)",
                     "reads.may_begin.eq(~writes.valid & here)"),
               Break("with m.If(due.now):", "with m.If(due.now & ~reads.wants):"))),
     Proof("sdram-goes-on", "boards.sdram",
-          f"Sdram: likewise between two refreshes, and a command within {PATIENCE} cycles",
-          lambda units: _sdram(NEVER, units), depth=22, broken=(
-              Break("wet.eq(recovery)", "wet.eq(0)"),
+          "Sdram: likewise between two refreshes; the beats of memory, in order; a command within "
+          f"{PATIENCE} cycles",
+          lambda units: _sdram(SHORT, NEVER, units), depth=23, broken=(
+              Break("last = coming[READ_LATENCY]", "last = coming[READ_LATENCY - 1]"),
               Break("with m.If(~reads.under_way):", "with m.If(1):"),
-              Break("coming[n + 1].eq(coming[n])", "coming[n + 1].eq(coming[n] & ~self.go)"),
-              Break("with m.Elif(~reads.full):", "with m.Elif(0):"))),
+              Break("with m.Elif(writes.valid | reads.wants):", "with m.Elif(writes.valid):"))),
+    Proof("sdram-times", "boards.sdram", "Sdram: likewise where commands take longer",
+          lambda units: _sdram(LONG, NEVER, units), depth=24, broken=(
+              Break("wet.eq(recovery)", "wet.eq(0)"),
+              Break("command(1, 0, 0, activate)", "command(1, 0, 0)"),
+              Break("command(1, 0, 1, precharge)", "command(1, 0, 1)"))),
 ]

@@ -12,8 +12,6 @@ from unittest.mock import patch
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value
 
-from boards.frames import ERROR, REPLY, WORD_BYTES, Command
-from boards.framing import FrameReceiver, FrameSender
 from hw.identity import Identity
 from sim.formal.harness import Break, Harness, Proof
 
@@ -26,27 +24,20 @@ FRAME_CYCLES = 14  # of a frame with a byte of payload, and what sender and rece
 LONGEST = 12   # bytes of a request: an address and a word
 
 
-class _AnyReceiver(FrameReceiver):
-    """Nothing but the ports; the proof drives the outputs."""
-
-    def elaborate(self, platform: object) -> Module:
-        return Module()
-
-
-class _AnySender(FrameSender):
-    """Likewise."""
-
-    def elaborate(self, platform: object) -> Module:
-        return Module()
+def _ports_of(kind: type) -> type:
+    """A component with nothing but the ports of another; the proof drives the outputs."""
+    return type("Any", (kind,), {"elaborate": lambda self, platform: Module()})
 
 
 class _Line:
     """Link between any frames and any line; `fresh`: the frame that is here is the next one."""
 
-    def __init__(self, commands: Sequence[int], units: ModuleType) -> None:
-        self.proof = proof = Harness()
+    def __init__(self, commands: Sequence[str], units: ModuleType) -> None:
+        self.proof, self.units = Harness(), units
+        proof = self.proof
         identity = Identity(input_bits=8, samples=3, classes=1, layers=0, writable=True)
-        receiver, sender = _AnyReceiver(SILENCE), _AnySender()
+        receiver, sender = (
+            _ports_of(units.FrameReceiver)(SILENCE), _ports_of(units.FrameSender)())
         self.unit = unit = units.Link(identity, SILENCE)
         with (patch.object(units, "FrameReceiver", lambda silence: receiver),
               patch.object(units, "FrameSender", lambda: sender),
@@ -60,7 +51,8 @@ class _Line:
         self.header, self.here = receiver.header.payload, receiver.header.valid
         self.released = proof.source(receiver.header, "request")
         proof.assume(~self.here | (self.header.length <= LONGEST))
-        proof.assume(~self.here | Cat(self.header.command == each for each in commands).any())
+        proof.assume(~self.here | Cat(
+            self.header.command == units.Command[each] for each in commands).any())
         self.place, payload = Signal(range(LONGEST + 1), name="place"), receiver.payload
         proof.drive(payload.payload, "byte")
         m.d.comb += payload.valid.eq(self.here & (self.place != self.header.length))
@@ -83,7 +75,7 @@ class _Line:
         self.owed = left != 0
 
         # The request that was accepted last.
-        self.accepted = self.replied & (self.reply.command != ERROR)
+        self.accepted = self.replied & (self.reply.command != units.ERROR)
         self.last = Signal(8, name="last")
         with m.If(self.accepted):
             m.d.sync += self.last.eq(self.header.sequence)
@@ -91,7 +83,7 @@ class _Line:
         self.fresh = self.here & (self.header.sequence == (self.last + 1)[:8])
 
 
-def _link(commands: Sequence[int], bad: bool, units: ModuleType) -> Harness:
+def _link(commands: Sequence[str], bad: bool, units: ModuleType) -> Harness:
     """Any frames, sound or bad; an accelerator and a memory that may take nothing for long."""
     line = _Line(commands, units)
     if not bad:   # one frame again and again, as there is much in it
@@ -103,26 +95,26 @@ def _link(commands: Sequence[int], bad: bool, units: ModuleType) -> Harness:
         line.replied & ~line.released)
     m.d.sync += [broken.eq((broken & ~is_frame) | line.bad), more.eq(more + line.bad - is_frame)]
     proof.implies("reply_to_each", line.released, line.replied)
-    proof.implies("frame_error", is_frame, (more != 0) & (reply.command == ERROR)
+    proof.implies("frame_error", is_frame, (more != 0) & (reply.command == units.ERROR)
                   & (reply.sequence == 0) & (reply.length == 1))
     proof.implies("reply_to_it", line.released, line.here & (
         reply.sequence == header.sequence) & (
-            (reply.command == ERROR) | (reply.command == (header.command | REPLY))))
-    proof.implies("only_the_next", line.accepted & (header.command != Command.IDENTIFY),
+            (reply.command == units.ERROR) | (reply.command == (header.command | units.REPLY))))
+    proof.implies("only_the_next", line.accepted & (header.command != units.Command.IDENTIFY),
                   line.again | line.fresh)
     # A reply may have been lost, so what was done is said again.
-    writes = (header.command == Command.SAMPLES) | (header.command == Command.WRITE)
+    writes = (header.command == units.Command.SAMPLES) | (header.command == units.Command.WRITE)
     proof.implies("said_again", line.released & line.again & writes, line.accepted)
 
     # Samples and words of the next frame only, each byte once.
     sample, word = unit.samples, unit.writes
     taken, written = (
         _sink(proof, line, sample, "sample"), _sink(proof, line, word, "word"))
-    for name, port, command in (("samples", sample, Command.SAMPLES),
-                                ("words", word, Command.WRITE)):
+    for name, port, command in (("samples", sample, units.Command.SAMPLES),
+                                ("words", word, units.Command.WRITE)):
         proof.implies(f"{name}_of_the_next", port.valid, line.fresh & (header.command == command))
     kept, held = Signal(name="held"), Signal(8, name="kept")
-    samples = line.here & (header.command == Command.SAMPLES)
+    samples = line.here & (header.command == units.Command.SAMPLES)
     with m.If(line.read & samples):
         m.d.sync += [kept.eq(1), held.eq(line.byte)]
     with m.If(taken | line.released):
@@ -139,10 +131,11 @@ def _link(commands: Sequence[int], bad: bool, units: ModuleType) -> Harness:
         with m.If(line.place == 3):
             m.d.sync += first.eq(Cat(bytes_, line.byte)[-32:])
     m.d.sync += number.eq(Mux(line.released, 0, number + written))
-    proof.implies("word_unchanged", word.valid, (line.place == 4 + WORD_BYTES * (number + 1)) & (
+    proof.implies("word_unchanged", word.valid, (
+        line.place == 4 + units.WORD_BYTES * (number + 1)) & (
         word.payload.data == bytes_) & (
-            word.payload.address == (first + WORD_BYTES * number)[:32]))
-    proof.implies("all_words", line.accepted & line.fresh & (header.command == Command.WRITE),
+            word.payload.address == (first + units.WORD_BYTES * number)[:32]))
+    proof.implies("all_words", line.accepted & line.fresh & (header.command == units.Command.WRITE),
                   (line.place == header.length) & (number == 1))
 
     _reset(proof, line)
@@ -168,13 +161,13 @@ def _sink(proof: Harness, line: _Line, port: Any, name: str) -> Value:
     proof.implies(f"{name}_unchanged_while_waiting", waited & valid, payload == before)
     proof.implies(f"{name}_given_up_in_time", given_up, cycles > SILENCE)
     proof.implies(f"{name}_given_up_is_told", line.released & (dropped | given_up),
-                  line.reply.command == ERROR)
+                  line.reply.command == line.units.ERROR)
     return valid & ready
 
 
 def _reset(proof: Harness, line: _Line) -> None:
     """A reset lasts, is for a request to reset only, and forgets the inference."""
-    asked = line.here & (line.header.command == Command.RESET)
+    asked = line.here & (line.header.command == line.units.Command.RESET)
     cycles = Signal(range(RESET_CYCLES + 1), name="cycles")
     proof.m.d.sync += cycles.eq(Mux(line.released, 0, cycles + line.unit.reset))
     proof.implies("reset_asked_for", line.unit.reset, asked & (cycles < RESET_CYCLES))
@@ -221,7 +214,7 @@ def _resync(units: ModuleType) -> Harness:
 PROOFS = [
     Proof("link", "boards.link",
           "Link, samples, status, reset: each frame carried out once, one reply to each, in time",
-          lambda units: _link((Command.SAMPLES, Command.STATUS, Command.RESET), True, units),
+          lambda units: _link(("SAMPLES", "STATUS", "RESET"), True, units),
           depth=11, broken=(
               Break("again.eq(header.sequence == self._last)", "again.eq(0)"),
               Break("with m.If(~again):\n                            self._begin",
@@ -232,7 +225,7 @@ PROOFS = [
               Break("with m.If(self._timer == 0):", "with m.If(0):"))),
     Proof("link-write", "boards.link",
           "Link, words for the memory: each word once, at its address, one reply to each frame",
-          lambda units: _link((Command.WRITE,), False, units), depth=17, broken=(
+          lambda units: _link(("WRITE",), False, units), depth=17, broken=(
               Break("self.writes.payload.data.eq(self._shift)",
                     "self.writes.payload.data.eq(~self._shift)"),
               Break("Mux(addressed, address + WORD_BYTES, self._shift[-32:])",
