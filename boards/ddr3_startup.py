@@ -96,7 +96,7 @@ class Training(wiring.Component):
         right = Signal()
         m.d.comb += [
             self.done.eq(done), self.position.eq(position),
-            writes.payload.address.eq(8 * part), writes.payload.data.eq(Array(words)[part]),
+            writes.payload.address.eq(part << 3), writes.payload.data.eq(Array(words)[part]),
             ar.payload.len.eq(len(beats) - 1), ar.payload.burst.eq(1),
             ar.payload.size.eq((bits // 8).bit_length() - 1),
             right.eq(~wrong & (r.payload.data == Array(beats)[part if len(beats) > 1 else 0]))]
@@ -131,7 +131,7 @@ class Training(wiring.Component):
                 with m.If((wrong & (run != 0)) | (position == POSITIONS - 1)):
                     m.next = "Judge"
             with m.State("Judge"):
-                m.d.sync += position.eq(first + run // 2)
+                m.d.sync += position.eq(first + (run >> 1))
                 m.next = "End"
                 with m.If(run >= LEAST_RUN):
                     m.d.sync += done.eq(1)

@@ -2,23 +2,37 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weights from memory chips: the end of an image is seen, and whole inferences equal the model."""
 
+import re
+
 import numpy as np
 import pytest
+from amaranth.back import rtlil
 from amaranth.sim import Simulator
 
 import boards
 from boards.base import ExternalMemory
+from boards.ddr3 import Ddr3
+from boards.flash import Flash
 from boards.memory import ImageWatch, check_room, external_core
+from boards.sdram import Sdram
 from hw.axi import block_bytes
 from hw.compiler import compile_model
 from hw.config import HardwareConfig
 from hw.memory_map import traffic
 from hw.network import NetworkConfig
+from hw.report import MULTIPLIERS
 from hw.tiles import MAGIC
 from tests.boards.whole import infer
 from tests.hw import reference
 
 TINY = NetworkConfig(8, 1, 2, 1, 1, 3, 3, 3, pool_stages=(True, False, False, True), mlp_ratio=1.0)
+
+
+@pytest.mark.parametrize("controller", [Flash, Sdram, Ddr3])
+def test_no_controller_multiplies(controller):
+    """Amaranth writes `*`, `//`, `%` and `word_select` with constants as cells, too."""
+    cells = set(re.findall(r"cell (\$\w+) ", rtlil.convert(controller(64, 50_000_000))))
+    assert "$add" in cells and not cells & set(MULTIPLIERS)
 
 
 @pytest.mark.parametrize("bits", [64, 128])
