@@ -133,7 +133,7 @@ every_case = pytest.mark.parametrize("name", CASES)
 # The others take Amaranth's simulator longer; tests/sim runs their kind in Verilator, too.
 QUICK = {"static", "events-tau1.5", "head-larger-than-a-word",
          "fc-avgpool-one-token", "spiking-head-tau1.5", "widest-sums-in-the-head",
-         "windowed-and-spilled-events", "pairs-one-timestep-odd-rows"}
+         "pairs-one-timestep-odd-rows"}
 
 
 @cache

@@ -29,7 +29,8 @@ def test_spans(tmp_path):
 
 
 @pytest.mark.parametrize(("two", "port_bits", "latency"),
-                         [(False, 0, 40), pytest.param(False, 64, 40, marks=pytest.mark.slow),
+                         [pytest.param(False, 0, 40, marks=pytest.mark.slow),
+                          pytest.param(False, 64, 40, marks=pytest.mark.slow),
                           (False, 64, 2000), pytest.param(True, 64, 40, marks=pytest.mark.slow)],
                          ids=["on chip", "streamed", "starved", "two positions"])
 def test_the_parts_sum_up(two, port_bits, latency):

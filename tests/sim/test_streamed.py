@@ -107,6 +107,7 @@ def test_two_networks_on_one_accelerator():
     check(simulator, programs[1], random_inputs(second, 1, seed=7), stalls=6)
 
 
+@pytest.mark.slow
 def test_events_slow_tau_spiking_head_and_narrow_weights():
     model = random_model(replace(SMALL, static_input=False, tau=1.5,
                                  classifier=Classifier.SN_AVGPOOL_FC), weight_bits=4)
