@@ -83,7 +83,6 @@ class Result:
     losses: tuple[float, float]
     checkpoint: Checkpoint
 
-
     @property
     def chance(self) -> float:
         """Exact two-sided McNemar test: how likely so uneven a split of the images that changed is

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of the DDR3 controller share: it and its chip, and bursts that are read."""
+"""What the tests of the DDR3 controller share: it and its chip."""
 
 from typing import Any
 
@@ -30,20 +30,3 @@ def bench_of(bits: int, chip: Ddr3Chip, mhz: float = 50, max_cycles: int = 30_00
     bench = Bench(dut, max_cycles=max_cycles)
     chip.serve(bench, dut.pins, 1000 / mhz)
     return bench, dut
-
-
-def read(bench: Bench, dut: Ddr3, bits: int, bursts: list[tuple[int, int]],
-         gaps: tuple[int, int] = (0, 0)) -> tuple[list[dict[str, int]], list[Any], list[Any]]:
-    """What comes, and in which cycles it was asked for and came."""
-    bench.source(dut.axi.ar, [{"addr": address, "len": beats - 1, "burst": 1,
-                               "size": 3 + bits // 128} for address, beats in bursts], gaps[0])
-    got = bench.sink(dut.axi.r, sum(beats for _, beats in bursts), gaps[1] * 5)
-    return (got, bench.record(dut.axi.ar.valid & dut.axi.ar.ready),
-            bench.record(dut.axi.r.valid & dut.axi.r.ready))
-
-
-def expected(bits: int, bursts: list[tuple[int, int]], chip: Ddr3Chip) -> list[dict[str, int]]:
-    words = bits // 16
-    return [{"data": sum(chip.word(address // 2 + n * words + k) << 16 * k for k in range(words)),
-             "resp": 0, "last": int(n == beats - 1)}
-            for address, beats in bursts for n in range(beats)]

@@ -4,13 +4,13 @@
 
 import numpy as np
 import pytest
-from amaranth import ResetInserter, Signal
 
 from boards.ddr3 import Ddr3
 from boards.ddr3_chip import SIZE, Ddr3Timings
+from tests.boards.bursts import expected, read, read_after_reset
 from tests.boards.chips import Ddr3Chip
-from tests.boards.ddr3 import BASE, NOISE, SHORT, bench_of, expected, filled, read
-from tests.hw.harness import GAPS, Bench
+from tests.boards.ddr3 import BASE, NOISE, SHORT, bench_of, filled
+from tests.hw.harness import GAPS
 
 every_width = pytest.mark.parametrize("bits", [
     64, pytest.param(128, marks=pytest.mark.slow)])
@@ -87,28 +87,9 @@ def test_initialisation_at_its_real_time():
     pytest.param(each, marks=pytest.mark.slow) for each in range(3000, 3012))])
 def test_a_reset_keeps_contents_and_rules(moment):
     """In the middle of the initialisation, which begins anew; of bursts and writes."""
-    reset, chip = Signal(), filled()
-    dut = Ddr3(64, 50_000_000, Ddr3Timings(**SHORT))
-    bench = Bench(ResetInserter(reset)(dut), max_cycles=8_000)
-    chip.serve(bench, dut.pins, 20)
-    seen = []
-
-    async def master(ctx):
-        cycle = 0
-        async for _, _, valid, data in ctx.tick().sample(dut.axi.r.valid, dut.axi.r.payload.data):
-            cycle += 1
-            ctx.set(reset, moment <= cycle < moment + 16)
-            ctx.set(dut.axi.r.ready, 1)
-            ctx.set(dut.axi.ar.payload, {"addr": BASE, "len": 63, "burst": 1, "size": 3})
-            ctx.set(dut.axi.ar.valid, 1)
-            ctx.set(dut.writes.payload, {"address": 1 << 20, "data": cycle})
-            ctx.set(dut.writes.valid, 2990 < cycle < 3020)
-            if valid and cycle > moment + 20:
-                seen.append(data)
-            if len(seen) == 64:
-                return
-    bench.sim.add_testbench(master)
-    bench.run()
+    chip = filled()
+    seen = read_after_reset(Ddr3(64, 50_000_000, Ddr3Timings(**SHORT)), chip, moment, BASE,
+                            (1 << 20, 2990, 3020), max_cycles=8_000)
     assert chip.finish() == []
     assert chip.commands.count("mode") == (8 if 200 < moment < 1000 else 4)
     assert seen == [int.from_bytes(NOISE[n:n + 8], "little") for n in range(0, 512, 8)]

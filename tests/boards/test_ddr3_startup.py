@@ -7,7 +7,8 @@ from amaranth import ResetInserter, Signal
 from boards.ddr3 import Ddr3
 from boards.ddr3_chip import Ddr3Timings
 from boards.ddr3_startup import LEAST_RUN, PATTERN, Training
-from tests.boards.ddr3 import BASE, SHORT, bench_of, expected, filled, read
+from tests.boards.bursts import expected, read
+from tests.boards.ddr3 import BASE, SHORT, bench_of, filled
 from tests.hw.harness import Bench
 
 

@@ -6,9 +6,9 @@ import re
 
 import numpy as np
 import pytest
-from amaranth import ResetInserter, Signal
 
 from boards.sdram import SIZE, Sdram, SdramTimings
+from tests.boards.bursts import expected, read, read_after_reset
 from tests.boards.chips import SdramChip
 from tests.hw.harness import Bench, every_gap
 
@@ -24,22 +24,6 @@ def bench_of(bits, chip, mhz=50, max_cycles=60_000):
     bench = Bench(dut, max_cycles=max_cycles)
     chip.serve(bench, dut.pins, 1000 / mhz)
     return bench, dut
-
-
-def read(bench, dut, bits, bursts, gaps=(0, 0)):
-    """What comes, and in which cycles it was asked for and came."""
-    bench.source(dut.axi.ar, [{"addr": address, "len": beats - 1, "burst": 1,
-                               "size": 3 + bits // 128} for address, beats in bursts], gaps[0])
-    got = bench.sink(dut.axi.r, sum(beats for _, beats in bursts), gaps[1] * 5)
-    return (got, bench.record(dut.axi.ar.valid & dut.axi.ar.ready),
-            bench.record(dut.axi.r.valid & dut.axi.r.ready))
-
-
-def expected(bits, bursts, chip):
-    words = bits // 16
-    return [{"data": sum(chip.word(address // 2 + n * words + k) << 16 * k for k in range(words)),
-             "resp": 0, "last": int(n == beats - 1)}
-            for address, beats in bursts for n in range(beats)]
 
 
 def filled():
@@ -118,28 +102,9 @@ def test_initialisation_at_its_real_time():
 @pytest.mark.parametrize("moment", range(600, 640, 3))
 def test_a_reset_keeps_contents_and_rules(moment):
     """In the middle of bursts and writes; the chip has seen power long ago."""
-    reset, chip = Signal(), filled()
-    dut = Sdram(64, 50_000_000, SdramTimings(power_up=SHORT))
-    bench = Bench(ResetInserter(reset)(dut), max_cycles=4_000)
-    chip.serve(bench, dut.pins, 20)
-    seen = []
-
-    async def master(ctx):
-        cycle = 0
-        async for _, _, valid, data in ctx.tick().sample(dut.axi.r.valid, dut.axi.r.payload.data):
-            cycle += 1
-            ctx.set(reset, moment <= cycle < moment + 16)
-            ctx.set(dut.axi.r.ready, 1)
-            ctx.set(dut.axi.ar.payload, {"addr": 64, "len": 63, "burst": 1, "size": 3})
-            ctx.set(dut.axi.ar.valid, 1)
-            ctx.set(dut.writes.payload, {"address": 4096, "data": cycle})
-            ctx.set(dut.writes.valid, 600 < cycle < 620)
-            if valid and cycle > moment + 20:
-                seen.append(data)
-            if len(seen) == 64:
-                return
-    bench.sim.add_testbench(master)
-    bench.run()
+    chip = filled()
+    seen = read_after_reset(Sdram(64, 50_000_000, SdramTimings(power_up=SHORT)), chip, moment, 64,
+                            (4096, 600, 620), max_cycles=4_000)
     assert chip.finish() == []
     assert chip.commands.count("mode") == 2
     assert seen == [int.from_bytes(NOISE[n:n + 8], "little") for n in range(64, 576, 8)]
