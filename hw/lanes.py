@@ -61,8 +61,8 @@ class WeightBanks(wiring.Component):
         m = Module()
         geometry = self._hardware.geometry
         images = self._images or [[]] * geometry.banks
-        # Of few rows yosys would make logic, a LUT or more for each bit and port, which the area model
-        # leaves out; with 8 banks of 128 lanes it failed at that.
+        # Of few rows yosys would make logic, a LUT or more for each bit and port, which the area
+        # model leaves out; with 8 banks of 128 lanes it failed at that.
         kind = {} if self._hardware.streamed else {"ram_style": "block"}
         for bank, image in enumerate(images):
             memory = Memory(shape=self._row, depth=self._hardware.weight_rows, init=image,
