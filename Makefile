@@ -100,7 +100,7 @@ verify: $(stamp)
 	@OMP_NUM_THREADS=1 $(python) -m sim.verify --workers $(WORKERS) $(ARGS)
 
 formal: $(stamp)
-	@$(python) -m sim.formal --broken $(ARGS)
+	@$(python) -m sim.formal --broken --workers $(WORKERS) $(ARGS)
 
 coverage: $(stamp)
 	@OMP_NUM_THREADS=1 $(python) -m sim.coverage --workers $(WORKERS) $(ARGS)

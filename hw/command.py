@@ -144,8 +144,13 @@ def sentence(error: Exception) -> str:
 def note(*lines: str) -> None:
     """Remarks that are no result: silent with `--quiet`."""
     if lines and not _quiet:
-        tqdm.write("\n".join(lines), file=sys.stdout)   # keeps clear of the bars
-        sys.stdout.flush()
+        say(*lines)
+
+
+def say(*lines: str) -> None:
+    """Results that come while a progress bar is shown."""
+    tqdm.write("\n".join(lines), file=sys.stdout)   # keeps clear of the bars
+    sys.stdout.flush()
 
 
 def progress_bar(items: Iterable[Any] | None = None, **options: Any) -> tqdm:

