@@ -191,11 +191,14 @@ class Clocking(Elaboratable):
     generator: component with the ports `i`, `o` and `locked`; it gets the board's default clock.
                If it has `fast`, that is the clock of domain `fast`, whose reset is that it is not
                locked
+    domains:   both, which the module around it must add to its own, as they are for all in it
     The board's reset button, if its platform names one, resets too.
     """
 
     def __init__(self, generator: Any) -> None:
         self._generator = generator
+        names = ("sync", "fast") if hasattr(generator, "fast") else ("sync",)
+        self.domains = [ClockDomain(name) for name in names]
 
     def elaborate(self, platform):
         m = Module()
@@ -205,11 +208,9 @@ class Clocking(Elaboratable):
         m.d.comb += generator.i.eq(pin.i)
 
         # The counter's own domain has no reset: it is what makes the reset.
-        m.domains.sync = ClockDomain()
         m.domains.startup = ClockDomain(reset_less=True, local=True)
         m.d.comb += [ClockSignal("sync").eq(generator.o), ClockSignal("startup").eq(generator.o)]
         if hasattr(generator, "fast"):
-            m.domains.fast = ClockDomain()
             m.d.comb += [ClockSignal("fast").eq(generator.fast),
                          ResetSignal("fast").eq(~generator.locked)]
         button = Signal()

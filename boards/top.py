@@ -88,7 +88,8 @@ class BoardTop(Elaboratable):
         board = self._board
         if board.clocking is not None:
             generator = board.clocking(board.oscillator_hz, board.clock_hz)
-            m.submodules.clocking = Clocking(generator)
+            m.submodules.clocking = clocking = Clocking(generator)
+            m.domains += clocking.domains
         m.submodules.system = system = self._system
 
         uart = platform.request(*board.uart, dir={"rx": "-", "tx": "-"})

@@ -109,7 +109,8 @@ def test_reset_lasts_and_follows_the_lock(monkeypatch):
     monkeypatch.setattr("boards.clocking.io.Buffer", Pin)
     generator = Generator()
     m = Module()
-    m.submodules.clocking = Clocking(generator)
+    m.submodules.clocking = clocking = Clocking(generator)
+    m.domains += clocking.domains
     count = Signal(16)
     m.d.sync += count.eq(count + 1)
     seen = []
@@ -135,7 +136,8 @@ def test_a_fast_clock_has_a_domain_whose_reset_is_the_lock(monkeypatch):
     monkeypatch.setattr("boards.clocking.io.Buffer", lambda direction, port: _Pin())
     generator = Generator(fast=True)
     m = Module()
-    m.submodules.clocking = Clocking(generator)
+    m.submodules.clocking = clocking = Clocking(generator)
+    m.domains += clocking.domains
     held = Signal()
     m.d.comb += held.eq(ResetSignal("fast"))
     seen = []

@@ -68,7 +68,7 @@ def compiled(network, lanes, banks, formats=None, activity=None, **options):
 
 @pytest.mark.parametrize(("network", "lanes", "banks", "formats"), [
     (SMALL, 8, 2, {}), pytest.param(EVENTS, 32, 4, {}, marks=pytest.mark.slow),
-    (ODD, 16, 4, {"weight_bits": 4}),
+    pytest.param(ODD, 16, 4, {"weight_bits": 4}, marks=pytest.mark.slow),
 ], ids=["small", "events", "odd"])
 def test_weights_on_chip(network, lanes, banks, formats):
     program = compiled(network, lanes, banks, formats)
@@ -133,6 +133,7 @@ def test_beside_each_other():
     check(program, random_inputs(program.model, 2))
 
 
+@pytest.mark.slow
 def test_residual_stream_and_maps_in_external_memory():
     network = replace(SMALL, image_height=22, image_width=11, pool_stages=(True,) * 4)
     program = compiled(network, 8, 2, port_bits=64, spill_residual=True, spike_lines=(24, 30))

@@ -24,7 +24,7 @@ from sim.run import Simulator
 NETWORK = replace(EVEN, timesteps=4, image_height=4, image_width=4, mlp_ratio=1.0)
 RESIDUAL = ResidualFormat(12, 4)
 HARDWARE = {"alone": {"lanes": 8, "banks": 2, "pairs": False, "beside": False},
-            "shared": {"lanes": 16, "banks": 3, "pairs": True, "beside": True}}
+            "shared": {"lanes": 8, "banks": 3, "pairs": True, "beside": True}}
 
 
 def with_tensors(model, change):

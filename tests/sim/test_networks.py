@@ -36,6 +36,7 @@ def test_small():
     check(SMALL, 8, 2)
 
 
+@pytest.mark.slow
 def test_events_tau_and_spiking_head():
     check(replace(SMALL, static_input=False, tau=1.5, classifier=Classifier.SN_AVGPOOL_FC), 32, 4)
 

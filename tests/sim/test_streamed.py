@@ -64,6 +64,7 @@ def test_stalls_change_cycles_and_nothing_else():
     assert sum(seen[4]) > sum(seen[0])
 
 
+@pytest.mark.slow
 def test_other_bytes_than_predicted_fail():
     """A program with a beat more in its image than is read."""
     model = random_model(replace(SMALL, timesteps=1, image_height=4, image_width=3))
