@@ -51,7 +51,7 @@ def build_parser() -> Parser:
     parser.add_argument("--values", type=positive, default=VALUES, metavar="N",
                         help="to compare in each of them, about (default: %(default)s)")
     parser.add_argument("--workers", type=positive, default=2, metavar="N",
-                        help="local processes for --functional (default: %(default)s)")
+                        help="local processes for --functional and --python (default: %(default)s)")
     parser.add_argument("--verdicts", type=Path, metavar="FILE",
                         help="for --functional what `python -m sim.verify --out FILE` wrote, "
                              "instead of simulating")
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
         passed &= fine
         text += [*functional_lines(hits), ""]
     if arguments.python or everything:
-        passed &= run_tests(arguments.pytest, arguments.out)
+        passed &= run_tests(arguments.pytest, arguments.out, arguments.workers)
         shares = read_shares(arguments.out / "python.json")
         text += [*python_lines(shares), ""]
     found = as_json(shares, simulated, hits)

@@ -39,11 +39,12 @@ class Share:
         return self.all_lines - self.lines + self.all_branches - self.branches
 
 
-def run_tests(arguments: Sequence[str], folder: Path) -> bool:
+def run_tests(arguments: Sequence[str], folder: Path, workers: int = 1) -> bool:
     """Run pytest under coverage.py; whether all tests passed.
 
     arguments: of pytest
     folder:    afterwards holds `python.json` and the pages in `html`
+    workers:   of pytest
 
     Raises ToolError if coverage.py is not installed or no data came.
     """
@@ -54,9 +55,10 @@ def run_tests(arguments: Sequence[str], folder: Path) -> bool:
     data = f"--data-file={folder.absolute() / 'data'}"
     for old in folder.glob("data*"):
         old.unlink()
+    spread = ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
     environment = {"OMP_NUM_THREADS": "1"} | os.environ
     tests = subprocess.run([sys.executable, "-m", "coverage", "run", data, "-m", "pytest",
-                            *arguments], env=environment, check=False)
+                            *spread, *arguments], env=environment, check=False)
     for command in (("combine", "--quiet"), ("json", "--quiet", "-o", str(folder / "python.json")),
                     ("html", "--quiet", "-d", str(folder / "html"))):
         done = subprocess.run([sys.executable, "-m", "coverage", command[0], data, *command[1:]],

@@ -72,7 +72,7 @@ def test_failures(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(module, "simulate", wrong)
     assert main(["--verilog", "--out", str(tmp_path)]) == 1
-    monkeypatch.setattr(module, "run_tests", lambda arguments, folder: False)
+    monkeypatch.setattr(module, "run_tests", lambda arguments, folder, workers: False)
     monkeypatch.setattr(module, "read_shares", lambda path: [])
     assert main(["--python", "--out", str(tmp_path), "--pytest", "-k", "x"]) == 1
     assert main(["--verilog", "--only", "-1", "--out", str(tmp_path)]) == 2

@@ -14,8 +14,8 @@ from sim.toolchain import ToolError
 def test_a_test_in_a_worker(tmp_path):
     pytest.importorskip("coverage")
     out = tmp_path / "out"
-    assert run_tests(["-q", "-n", "1", "-p", "no:cacheprovider", "tests/quantize/test_bits.py"],
-                     out)
+    assert run_tests(["-q", "-p", "no:cacheprovider", "tests/quantize/test_bits.py"], out,
+                     workers=2)
     shares = {share.name: share for share in read_shares(out / "python.json")}
     bits = shares["quantize/bits.py"]
     assert bits.lines > 0.9 * bits.all_lines > 0 < bits.branches < bits.all_branches
@@ -47,6 +47,8 @@ def test_commands(commands, tmp_path):
     assert [command[0] for command in ran] == ["run", "combine", "json", "html"]
     assert ran[0][1:] == [f"--data-file={tmp_path / 'data'}", "-m", "pytest", "-k", "x"]
     assert not (tmp_path / "data.old").exists()
+    assert run_tests(["-k", "x"], tmp_path, workers=2)
+    assert ran[4][3:] == ["pytest", "-n", "2", "--dist", "loadfile", "-k", "x"]
     status["run"] = 1
     assert not run_tests([], tmp_path)   # and yet there is a report
     status["combine"] = 1
