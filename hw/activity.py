@@ -6,7 +6,7 @@ from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.isa import TALLY_BITS, bits_for
+from hw.isa import bits_for
 
 
 class Activity(enum.Enum, shape=2):
@@ -56,7 +56,8 @@ class ActivityProbe(wiring.Component):
     def __init__(self, hardware: HardwareConfig) -> None:
         trace = ActivityTrace(hardware)
         super().__init__({
-            "start": In(1), "ends": In(1), "clear": In(1), "waits": In(1), "acs": In(TALLY_BITS),
+            "start": In(1), "ends": In(1), "clear": In(1), "waits": In(1),
+            "acs": In(hardware.tally_bits),
             "events": In(event_bits(hardware)), "o": Out(trace)})
 
     def elaborate(self, platform):

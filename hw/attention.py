@@ -7,7 +7,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.isa import TALLY_BITS, Instruction, last_of
+from hw.isa import Instruction, count_up, last_of
 from hw.layout import LINE_WORDS
 from hw.scan import find_first
 from hw.spike_memory import SpikeRead, SpikeWrite, group_words, line_address
@@ -102,7 +102,7 @@ class AttentionFetch(wiring.Component):
                      self.memory.addresses[0].eq(base + offset)]
 
         timestep, position = Signal(4), Signal(16)
-        x, y = Signal(ins.width.shape()), Signal(ins.height.shape())
+        x, y = Signal(self._hardware.size_bits), Signal(self._hardware.size_bits)
         timestep_last = timestep == last_of(m, ins.timesteps)[:4]
         x_last, y_last = x == last_of(m, ins.width)[:len(x)], y == last_of(m, ins.height)[:len(y)]
         m.d.comb += [
@@ -275,7 +275,7 @@ class Attention(wiring.Component):
             "instruction": In(Instruction(hardware)), "start": In(1), "clear": In(1),
             "read": Out(SpikeRead(hardware, 1)),
             "write": Out(SpikeWrite(hardware, words=group_words(hardware))),
-            "done": Out(1), "acs": Out(TALLY_BITS),
+            "done": Out(1), "acs": Out(hardware.tally_bits),
             "position": Out(16), "timestep": Out(4), "word": Out(8),
         })
 
@@ -328,7 +328,7 @@ class Attention(wiring.Component):
             m.d.sync += entry.events[part].eq(rest)
             rests.append(rest)
             counted.append(Mux(event, ins.head_dim, 0))
-        m.d.sync += self.acs.eq(self.acs + sum(counted))
+        count_up(m, self.acs, sum(counted))
         with m.If(self.clear):
             m.d.sync += self.acs.eq(0)
         finishing = Signal()

@@ -91,6 +91,7 @@ def rams(hardware: HardwareConfig) -> Iterator[Ram]:
                   geometry.neurons * hardware.residual_width + hardware.parity)
     yield Ram("attention counters", hardware.attention_engines,
               hardware.max_timesteps * hardware.attention_lanes, 4 * hardware.attention_lanes)
+    # At most: of a program that is known, what never changes is not stored.
     words = hardware.program_words if streamed else (
         (hardware.program_layers + 3) * Instruction(hardware).words)
     yield Ram("program", 1, words, WORD_BITS, rom=not streamed)

@@ -188,7 +188,7 @@ def _check(model: FixedPointModel, hardware: HardwareConfig, plan: MemoryPlan) -
     memories = () if hardware.streamed else ("weight_rows", "param_rows")
     sizes = {name: getattr(needed, name) for name in (
         "weight_bits", "attention_lanes", "slow_tau", "token_sum_words", "logit_words",
-        "program_layers", "channel_beats", "max_timesteps", *memories)}
+        "program_layers", "channel_beats", "max_timesteps", "size_bits", *memories)}
     if hardware.streamed:   # instructions are as wide as this hardware's addresses
         instructions = len(plan.layers) + EXTRA_INSTRUCTIONS
         sizes["program_words"] = instructions * Instruction(hardware).words

@@ -31,7 +31,10 @@ MIN_ATTENTION_LANES = 8
 # A pooled position lies in windows of up to two rows, and each takes one cycle of the pool unit.
 POOL_ROWS = 2
 MAX_TIMEOUT_BITS = 32
-_WATCHES = ("timeout_bits", "parity")
+SIZE_BITS = 10      # heights and widths: up to 1023
+# Of the counters of a layer (ACs, cycles, saturations): hours at any clock.
+TALLY_BITS = 40
+_WATCHES = ("timeout_bits", "parity", "tally_bits")
 # Of a program besides those of its layers, at most: the input, bit planes, the end.
 EXTRA_INSTRUCTIONS = 3
 
@@ -73,6 +76,8 @@ class HardwareConfig:
                    (`hw.faults`); 0: it may take for ever
     parity:        words of the weight banks and of the residual memory have a parity bit, which is
                    checked when they are read
+    tally_bits:    of the counters that are sent for each layer; they stay at their largest value
+    size_bits:     of what counts positions of a map in a row, and its rows
     """
 
     geometry: Geometry
@@ -109,6 +114,8 @@ class HardwareConfig:
     beside: bool = False
     timeout_bits: int = 16
     parity: bool = False
+    tally_bits: int = TALLY_BITS
+    size_bits: int = SIZE_BITS
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -124,6 +131,8 @@ class HardwareConfig:
                              f"not {self.attention_engines!r}")
         if self.queue_depth < 2:
             raise ValueError(f"queue_depth must be at least 2, not {self.queue_depth!r}")
+        if not 8 <= self.tally_bits <= TALLY_BITS:
+            raise ValueError(f"tally_bits must be 8 to {TALLY_BITS}, not {self.tally_bits!r}")
         if not 1 <= self.max_timesteps <= 16:
             raise ValueError(f"max_timesteps must be 1 to 16, not {self.max_timesteps!r}")
         if self.timeout_bits > MAX_TIMEOUT_BITS:
@@ -136,10 +145,10 @@ class HardwareConfig:
     @classmethod
     def for_model(cls, model: FixedPointModel, lanes: int = DEFAULT_LANES,
                   banks: int = DEFAULT_BANKS, spike_word: int | None = None,
-                  neurons: int | None = None, port_bits: int = 0, **memory: Any
+                  neurons: int | None = None, port_bits: int = 0, **others: Any
                   ) -> "HardwareConfig":
         """The smallest hardware that holds `model`: `for_models` of it alone."""
-        return cls.for_models([model], lanes, banks, spike_word, neurons, port_bits, **memory)
+        return cls.for_models([model], lanes, banks, spike_word, neurons, port_bits, **others)
 
     @classmethod
     def for_models(cls, models: Sequence[FixedPointModel], lanes: int = DEFAULT_LANES,
@@ -148,7 +157,8 @@ class HardwareConfig:
                    weight_rows: int | None = None, spill_residual: bool = False,
                    spike_lines: tuple[int, int] | None = None,
                    attention_engines: int | None = None,
-                   pairs: bool | None = None, beside: bool | None = None) -> "HardwareConfig":
+                   pairs: bool | None = None, beside: bool | None = None,
+                   ports: int = 2, tally_bits: int = TALLY_BITS) -> "HardwareConfig":
         """The smallest hardware that runs each of `models`, given its program and images.
 
         port_bits:   0 holds all weights on chip, else they are streamed
@@ -160,6 +170,8 @@ class HardwareConfig:
         attention_engines: see the field (default: a word for every 64 lanes)
         pairs:       see the field (default: if it saves cycles)
         beside:      likewise
+        ports:       of each bank of weights: `Geometry`
+        tally_bits:  see the field
 
         Raises ValueError for a geometry that cannot be built, or models of different input or
         residual format.
@@ -167,7 +179,7 @@ class HardwareConfig:
         # A word holds a pixel, a line a head.
         least = max(max(m.network.in_channels * m.input.bits,
                         padded_head_dim(m.network.head_dim) // LINE_WORDS) for m in models)
-        geometry = Geometry.for_lanes(lanes, banks, spike_word, neurons, least)
+        geometry = Geometry.for_lanes(lanes, banks, spike_word, neurons, least, ports)
         if spike_lines is not None and not port_bits:
             raise ValueError("spike_lines needs a port to external memory: port_bits must be 64 or "
                              "128, not 0")
@@ -187,6 +199,8 @@ class HardwareConfig:
                  for name in _depths(plans[0])}
         sizes["spike_lines"] = spike_lines or tuple(max(p.spike_lines[half] for p in plans)
                                                     for half in (0, 1))
+        if not port_bits:   # other networks can follow only where the program comes from outside
+            sizes["size_bits"] = max(plan.largest for plan in plans).bit_length()
         first = models[0]
         # Engines wait for the one with the most events: small ones, a head each, wait least.
         attention_lanes = max(min(MIN_ATTENTION_LANES, geometry.spike_word),
@@ -204,7 +218,7 @@ class HardwareConfig:
             slow_tau=any(m.network.tau == 1.5 for m in models), port_bits=port_bits,
             spills_maps=any(plan.windowed for plan in plans),
             pairs=Walk.PAIRS in used if pairs is None else pairs,
-            beside=Walk.BESIDE in used if beside is None else beside)
+            beside=Walk.BESIDE in used if beside is None else beside, tally_bits=tally_bits)
         if not config.streamed:
             return config
         rows = [_tile_rows(plan) for plan in plans]

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
 from hw.drain import SumBeat, Tag, param_address_bits
-from hw.isa import TALLY_BITS, Emit, Instruction, bits_for
+from hw.isa import Emit, Instruction, bits_for, count_up
 from hw.tiles import RowWrite
 
 
@@ -69,7 +69,7 @@ class Current(wiring.Component):
             "instruction": In(Instruction(hardware)), "clear": In(1),
             "i": In(stream.Signature(SumBeat(hardware), always_ready=True)),
             "o": Out(stream.Signature(CurrentBeat(hardware), always_ready=True)),
-            "acs": Out(TALLY_BITS), "row": Out(ParamRow(hardware)),
+            "acs": Out(hardware.tally_bits), "row": Out(ParamRow(hardware)),
             "ahead": Out(Tag(hardware)["residual"].shape),
         } | ({"params": In(param_write(hardware))} if hardware.streamed else {}))
 
@@ -114,8 +114,8 @@ class Current(wiring.Component):
 
         additions = Signal(len(s2.events) + len(s2_row.real))
         m.d.sync += [additions.eq(sum(Mux(bit, s2.events << k, 0)
-                                      for k, bit in enumerate(s2_row.real))),
-                     self.acs.eq(self.acs + additions)]
+                                      for k, bit in enumerate(s2_row.real)))]
+        count_up(m, self.acs, additions)
         with m.If(self.clear):
             m.d.sync += self.acs.eq(0)
         return m

@@ -101,14 +101,14 @@ class Drain(wiring.Component):
 
         # Loop counters, and the addresses that follow them.
         plane, timestep = Signal(ins.planes.shape()), Signal(ins.timesteps.shape())
-        x, y, tile = (Signal(ins.width.shape()), Signal(ins.height.shape()),
+        x, y, tile = (Signal(self._hardware.size_bits), Signal(self._hardware.size_bits),
                       Signal(ins.tiles.shape()))
         position = Signal(16)
         residual_tile, residual = (Signal.like(tag.residual, name=n) for n in ("res_tile", "res"))
         target_tile, target_row, target_position, target = (
             Signal.like(tag.target, name=n) for n in ("tgt_tile", "tgt_row", "tgt_pos", "tgt"))
         # Row of the target within its ring, column modulo the columns that share lines.
-        ring, column = Signal(ins.target_rows.shape()), Signal(2)
+        ring, column = Signal(self._hardware.size_bits), Signal(2)
         channel_beat = Signal.like(tag.channel_beat)
 
         beat, pitch = Signal(range(geometry.beats + 1)), Signal(ins.interval.shape())

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from hw.config import HardwareConfig
 from hw.current import Current, param_write
 from hw.drain import Drain
-from hw.isa import TALLY_BITS, Emit, Instruction
+from hw.isa import Emit, Instruction
 from hw.lanes import Sums
 from hw.layout import LINE_WORDS
 from hw.lif import LIF
@@ -46,7 +46,8 @@ class Finish(wiring.Component):
             "logits": Out(stream.Signature(Logit(hardware), always_ready=True)),
             "residuals": Out(stream.Signature(NeuronBeat(hardware), always_ready=True)),
             "spikes": Out(stream.Signature(SpikeWord(hardware), always_ready=True)),
-            "done": Out(1), "acs": Out(TALLY_BITS), "saturations": Out(TALLY_BITS),
+            "done": Out(1), "acs": Out(hardware.tally_bits),
+            "saturations": Out(hardware.tally_bits),
             "restart": In(1), "released": Out(TILE_COUNT_BITS), "row_done": Out(1),
         } | ({"params": In(param_write(hardware))} if hardware.streamed else {})
           | ({"spill": Out(WordExchange(hardware))} if hardware.spills_residual else

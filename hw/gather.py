@@ -85,8 +85,8 @@ class Gather(wiring.Component):
         streamed = self._hardware.streamed
 
         # Loop counters, from the outermost in.
-        tile, y, x = (Signal(ins.tiles.shape()), Signal(ins.height.shape()),
-                      Signal(ins.width.shape()))
+        tile, y, x = (Signal(ins.tiles.shape()), Signal(self._hardware.size_bits),
+                      Signal(self._hardware.size_bits))
         step, plane = Signal(ins.steps.shape()), Signal(ins.planes.shape())
         ky, ky_first, ky_last = Signal(2), Signal(2), Signal(2)
         block, line = Signal(ins.blocks.shape()), Signal(ins.step_lines.shape())
@@ -114,7 +114,7 @@ class Gather(wiring.Component):
         above, center, below, following = (Signal.like(ins.source_base, name=name)
                                            for name in ("above", "center", "below", "following"))
         # Number of the row at `following`, and the last one.
-        ring, ring_end = Signal(ins.source_rows.shape()), last_of(m, ins.source_rows)
+        ring, ring_end = Signal(self._hardware.size_bits), last_of(m, ins.source_rows)
         column, place, block_start, here = (Signal.like(ins.source_base, name=name)
                                             for name in ("column", "place", "block_start", "here"))
         tile_row, tap_row, row = (Signal.like(ins.weight_base, name=name)

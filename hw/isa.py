@@ -2,22 +2,20 @@
 """The instruction: everything that the units must know about one layer.
 
 A program loads the input, runs one instruction per layer (and one for the classifier's bit planes)
-and ends by sending the results.  The sequencer shifts an instruction in as 32-bit words and holds
-it for the whole layer, so that every unit reads its fields as constants.  All address arithmetic is
+and ends by sending the results.  The sequencer shifts an instruction in as words and holds it
+for the whole layer, so that every unit reads its fields as constants.  All address arithmetic is
 done by the compiler: a field named `*_stride` is what the unit adds to its address when that loop
 advances.
 """
 
-from amaranth import Module, Signal, Value, unsigned
+from amaranth import Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, enum
 
 from hw.axi import ADDRESS_BITS, BEAT_COUNT_BITS
-from hw.config import HardwareConfig
+from hw.config import SIZE_BITS, TALLY_BITS, HardwareConfig
 from hw.layout import LINE_WORDS
 
 WORD_BITS = 32
-SIZE_BITS = 10      # heights and widths: up to 1023
-TALLY_BITS = 40     # per-layer counters: ACs, cycles, saturations
 STEP_BITS = 10      # timesteps x bit planes
 INTERVAL_BITS = 12
 
@@ -150,3 +148,10 @@ def last_of(m: Module, count: Value) -> Signal:
     last = Signal(len(count))
     m.d.sync += last.eq(count - 1)
     return last
+
+
+def count_up(m: Module, counter: Signal, amount: Value | int) -> None:
+    """Let a counter of a layer grow in every cycle; a short one stays at its largest value."""
+    total = counter + amount
+    over = total[len(counter):].any() if len(counter) < TALLY_BITS else Const(0)
+    m.d.sync += counter.eq(Mux(over, ~0, total))

@@ -299,6 +299,12 @@ class MemoryPlan:
         return any(m.windowed for m in (self.input, *(layer.destination for layer in self.layers
                                                       if layer.destination)))
 
+    @property
+    def largest(self) -> int:
+        """Height or width of a map."""
+        maps = [self.input, self.planes, *(layer.destination for layer in self.layers)]
+        return max(max(each.height, each.width) for each in maps if each is not None)
+
 
 def token_sum_width(network: NetworkConfig, residual_width: int) -> int:
     """Smallest width that provably holds a residual value summed over tokens and timesteps."""

@@ -39,8 +39,8 @@ class Loader(wiring.Component):
         pixel = Signal(channels * width)
         shifted = Cat(pixel, self.i.payload)[width:]
         channel, timestep = Signal(range(channels)), Signal(ins.timesteps.shape())
-        x, y, ring = (Signal(ins.width.shape()), Signal(ins.height.shape()),
-                      Signal(ins.target_rows.shape()))
+        x, y, ring = (Signal(self._hardware.size_bits), Signal(self._hardware.size_bits),
+                      Signal(self._hardware.size_bits))
         row, column, address = (Signal.like(ins.target_base, name=name)
                                 for name in ("row", "column", "address"))
         word_last = channel == channels - 1

@@ -70,8 +70,9 @@ class Pool(wiring.Component):
     def __init__(self, hardware: HardwareConfig) -> None:
         self._hardware = hardware
         geometry = hardware.geometry
-        # Words of one group arrive faster than pooling takes them.
-        self._depth = 2 * geometry.lanes // geometry.spike_word + 2
+        # Pooling takes two cycles for a word: those of a group of one beat each wait.
+        beats = geometry.spike_word // geometry.neurons
+        self._depth = 2 if beats >= 2 else 2 * geometry.lanes // geometry.spike_word + 2
         super().__init__({
             "instruction": In(Instruction(hardware)),
             "i": In(stream.Signature(SpikeWord(hardware), always_ready=True)),

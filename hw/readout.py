@@ -7,11 +7,16 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.config import HardwareConfig
-from hw.isa import TALLY_BITS, Instruction, last_of
+from hw.isa import Instruction, last_of
 from hw.logits import Logit
 
 #: A word of the answer; `last` with the last one of an inference.
 OUTPUT = data.StructLayout({"data": signed(64), "last": 1})
+
+
+def word_bits(hardware: HardwareConfig) -> int:
+    """Of a word of the answer, that a logit or a counter can have."""
+    return max(hardware.logit_width, hardware.tally_bits + 1)
 
 
 class Readout(wiring.Component):
@@ -29,7 +34,7 @@ class Readout(wiring.Component):
         super().__init__({
             "instruction": In(Instruction(hardware)), "start": In(1), "report": In(1),
             "logits": In(stream.Signature(Logit(hardware), always_ready=True)),
-            "acs": In(TALLY_BITS), "cycles": In(TALLY_BITS), "saturations": In(TALLY_BITS),
+            **dict.fromkeys(("acs", "cycles", "saturations"), In(hardware.tally_bits)),
             "o": Out(stream.Signature(OUTPUT)), "done": Out(1),
         })
 
@@ -44,7 +49,7 @@ class Readout(wiring.Component):
                      stored.addr.eq(self.logits.payload.channel)]
 
         m.submodules.counters = counters = Memory(
-            shape=unsigned(3 * TALLY_BITS), init=[],
+            shape=unsigned(3 * hardware.tally_bits), init=[],
             depth=max(2, hardware.program_layers))
         counted, count = counters.read_port(domain="comb"), counters.write_port()
         m.d.comb += [count.en.eq(self.report), count.addr.eq(ins.layer),
@@ -55,7 +60,8 @@ class Readout(wiring.Component):
         last_logit, last_layer = last_of(m, ins.outputs), last_of(m, ins.counters)
         m.d.comb += [kept.addr.eq(sent), counted.addr.eq(layer)]
         # An Array is a multiplexer; word_select would multiply by the word's width.
-        items = Array(counted.data[n * TALLY_BITS:(n + 1) * TALLY_BITS] for n in range(3))
+        tally = hardware.tally_bits
+        items = Array(counted.data[n * tally:(n + 1) * tally] for n in range(3))
         with m.FSM():
             with m.State("Idle"):
                 m.d.sync += [sent.eq(0), item.eq(0), layer.eq(0)]

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hw.config import HardwareConfig
 from hw.current import CurrentBeat
 from hw.drain import Tag
-from hw.isa import TALLY_BITS, Emit, Instruction
+from hw.isa import Emit, Instruction, count_up
 
 
 class NeuronBeat(data.StructLayout):
@@ -55,7 +55,7 @@ class Residual(wiring.Component):
             "instruction": In(Instruction(hardware)), "clear": In(1),
             "i": In(stream.Signature(CurrentBeat(hardware), always_ready=True)),
             "o": Out(stream.Signature(NeuronBeat(hardware), always_ready=True)),
-            "saturations": Out(TALLY_BITS),
+            "saturations": Out(hardware.tally_bits),
         } | ({"spill": Out(WordExchange(hardware))} if hardware.spills_residual
              else {"address": In(Tag(hardware)["residual"].shape)
                    } | ({"error": Out(1)} if hardware.parity else {})))
@@ -100,7 +100,7 @@ class Residual(wiring.Component):
         # Counted a cycle later: additions of stream and counter would be one path.
         s2_overflows = Signal(range(neurons + 1))
         m.d.sync += s2_overflows.eq(Mux(s1_valid & is_residual, sum(overflows), 0))
-        m.d.sync += self.saturations.eq(self.saturations + s2_overflows)
+        count_up(m, self.saturations, s2_overflows)
         with m.If(self.clear):
             m.d.sync += self.saturations.eq(0)
         return m

@@ -3,8 +3,8 @@
 
 import pytest
 
-from hw.isa import Instruction, Op
-from hw.sequencer import Sequencer
+from hw.isa import WORD_BITS, Instruction, Op
+from hw.sequencer import Sequencer, changing_bits
 from tests.hw.harness import Bench, small_hardware
 
 HARDWARE = small_hardware()
@@ -160,3 +160,31 @@ def test_a_streamed_program_is_waited_for():
     for (restart, _), (start, *_) in zip(restarts, starts[::2]):
         first = next(cycle for cycle, in ready if cycle > restart)
         assert start - first == layout.words + 2
+
+
+def test_bits_that_change():
+    # Bit 0 is constant, 2 equals 1, 3 is its opposite.
+    assert changing_bits([0b1001, 0b0111, 0b1001], 4) == [None, 1, 1, 3]
+    assert changing_bits([5], 3) == [None] * 3
+
+
+def test_what_never_changes_is_not_stored():
+    """Neither the program memory nor the register has it, and the words are as many."""
+    words = [word for fields in PROGRAM for word in LAYOUT.encode(fields)]
+    stored, width, bits = Sequencer(HARDWARE, words)._stored()
+    assert len(stored) == len(words) and width == 1
+    assert max(stored) < 1 << width
+    held = {place for changes, place in bits if changes}
+    assert held == set(range(len(held))) and len(held) <= width * LAYOUT.words
+    streamed = small_hardware(port_bits=64, program_words=8 * LAYOUT.words)
+    assert Sequencer(streamed, [])._stored()[1] == WORD_BITS
+
+
+def test_a_short_counter_stays_at_its_largest_value():
+    hardware = small_hardware(tally_bits=8)
+    words = [word for fields in PROGRAM for word in LAYOUT.encode(fields)]
+    bench = Bench(dut := Sequencer(hardware, words))
+    cycles = bench.record(1, dut.cycles)
+    bench.run(extra=300)
+    assert [value for _, value in cycles[:256]] == list(range(256))
+    assert {value for _, value in cycles[256:]} == {255}
