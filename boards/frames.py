@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 SYNC = b"\xa5\x5a"
-MAX_PAYLOAD = 1024
+MAX_PAYLOAD = 512
 REPLY = 0x80
 READ = struct.Struct("<HH")
 HEADER = struct.Struct("<BBH")
@@ -35,7 +35,7 @@ class Command(IntEnum):
     STATUS:   nothing; `Status`
     RESET:    nothing; nothing.  Forgets samples and answer.
     SAMPLES:  samples, lowest byte first; nothing.  The first ones begin an inference.
-    READ:     2 bytes, number of a word, and 2 bytes, a count of 1 to 128; so many words of the
+    READ:     2 bytes, number of a word, and 2 bytes, a count of 1 to 64; so many words of the
               answer
     WRITE:    4 bytes, address; 8-byte words for the weight memory; nothing
     """

@@ -42,7 +42,8 @@ class FrameReceiver(wiring.Component):
         write, read = buffer.write_port(), buffer.read_port()
         came, byte = self.i.valid, self.i.payload
         timer = Signal(range(self.silence + 1))
-        count, place = Signal(16), Signal(range(MAX_PAYLOAD))
+        # Of bytes still to come, or to be read.
+        count, place = Signal(range(MAX_PAYLOAD + 1)), Signal(range(MAX_PAYLOAD))
         header = Signal(HEADER_LAYOUT)
         length = self.header.payload.length
         shifted = Signal(8 * HEADER.size)
@@ -131,7 +132,7 @@ class FrameSender(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.crc = crc = CRC32_ISO_HDLC(8).create()
-        kept, count = Signal(HEADER_LAYOUT), Signal(16)
+        kept, count = Signal(HEADER_LAYOUT), Signal(range(MAX_PAYLOAD + 1))
         sums = Array(crc.crc[8 * n:8 * n + 8] for n in range(CRC.size))
         moved = self.o.valid & self.o.ready
         m.d.comb += crc.data.eq(self.o.payload)

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from boards.frames import (
     ERROR,
     FRAME_WORDS,
+    MAX_PAYLOAD,
     READ,
     REPLY,
     WORD_BYTES,
@@ -59,22 +60,28 @@ class Link(wiring.Component):
         m = Module()
         m.submodules.receiver = self._receiver = FrameReceiver(self.silence)
         m.submodules.sender = self._sender = FrameSender()
-        m.submodules.answer = self._answer = Answer(self.identity.words)
+        m.submodules.answer = self._answer = Answer(self.identity.words,
+                                                         self.identity.word_bits)
         wiring.connect(m, wiring.flipped(self.rx), self._receiver.i)
         wiring.connect(m, self._sender.o, wiring.flipped(self.tx))
         wiring.connect(m, wiring.flipped(self.words), self._answer.i)
 
         # An inference, and the request that was carried out last.
-        self._missing, self._last = Signal(32), Signal(8)
+        identity = self.identity
+        self._missing = Signal(range(identity.samples * identity.sample_bytes + 1))
+        self._last = Signal(8)
         self._bad_frames, self._broken = Signal(16), Signal()
         self._fault = Signal()   # no answer will come
         m.d.comb += self._fault.eq((self.flags & ~Flag.LOADED.value & 0xFF) != 0)
         # The reply: ERROR and a reason, or an echo of the command and `size` bytes.
-        self._reason, self._size, self._command = Signal(Error), Signal(16), Signal(8)
-        self._place, self._sending = Signal(16), Signal()
-        # Bytes of a payload that become a sample, an address or a word.
-        self._shift, self._left = Signal(8 * WORD_BYTES), Signal(range(WORD_BYTES + 1))
-        self._first, self._timer = Signal(16), Signal(range(self.silence + 1))
+        self._reason, self._size = Signal(Error), Signal(range(MAX_PAYLOAD + 1))
+        self._command, self._place = Signal(8), Signal.like(self._size)
+        self._sending = Signal()
+        # Bytes of a payload that become a sample, a request to read, an address or a word.
+        kept = WORD_BYTES if identity.writable else READ.size
+        self._shift, self._left = Signal(8 * kept), Signal(range(WORD_BYTES + 1))
+        self._first = Signal(range(max(identity.words, RESET_CYCLES) + 1))
+        self._timer = Signal(range(self.silence + 1))
         with m.If(self._receiver.bad):
             m.d.sync += [self._broken.eq(1), self.error.eq(1)]
             with m.If(~self._bad_frames.all()):
@@ -141,7 +148,7 @@ class Link(wiring.Component):
     def _begin(self, m, length):
         """Samples that are not the last ones again."""
         size = self.identity.sample_bytes
-        missing = Signal(32)
+        missing = Signal.like(self._missing)
         m.d.comb += missing.eq(Mux(self.busy, self._missing, self.identity.samples * size))
         with m.If(self._fault):
             self._refuse(m, Error.FAULT)
@@ -258,13 +265,14 @@ class Link(wiring.Component):
         m.submodules.identity = identity = Memory(shape=8, depth=SIZE, init=self.identity.pack())
         told = identity.read_port()
         answer = self._answer
-        number = Signal(16)
+        number = Signal.like(self._first)
         m.d.comb += [told.addr.eq(place), number.eq(self._first + place[3:]),
                      answer.address.eq(number)]
         # What is offered stays, so the state of a moment is told.
         state = Signal(8)
-        status = Cat(self.busy, answer.complete, Const(0, 6), self.flags, self._bad_frames,
-                     self._missing)
+        status = Signal(8 * Status.LAYOUT.size)
+        m.d.comb += status.eq(Cat(self.busy, answer.complete, Const(0, 6), self.flags,
+                                  self._bad_frames, self._missing))
         words = Array(answer.data[8 * n:8 * n + 8] for n in range(WORD_BYTES))
         states = Array(status[8 * n:8 * n + 8] for n in range(WORD_BYTES))
         with m.If(~here):

@@ -8,13 +8,14 @@ registers of a peripheral (`hw.soc`).
 import hashlib
 import json
 import struct
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
 from hw.compiler import Program
 from hw.model import FixedPointModel
 from hw.network import NetworkConfig
+from hw.readout import word_bits
 
 MAGIC = b"SPKL"
 VERSION = 1
@@ -38,6 +39,7 @@ class Identity:
     writable:   the host writes the weights
     hardware:   first 8 bytes of a SHA-256 (`HardwareConfig.digest`)
     model:      `model_digest`, or zeros: whatever model is loaded
+    word_bits:  that a word of an answer needs (`hw.readout.word_bits`); a host is not told
     """
 
     input_bits: int
@@ -48,6 +50,7 @@ class Identity:
     writable: bool = False
     hardware: bytes = bytes(_SHORT)
     model: bytes = ANY_MODEL
+    word_bits: int = field(default=64, compare=False)
 
     def __post_init__(self) -> None:
         for name, low, high in (("input_bits", 1, 16), ("samples", 1, 1 << 24),
@@ -67,7 +70,8 @@ class Identity:
         return cls(input_bits=program.model.input.bits, samples=sample_count(network),
                    classes=network.num_classes, layers=len(network.layers()), clock_hz=clock_hz,
                    writable=writable, hardware=program.hardware.digest(),
-                   model=ANY_MODEL if writable else model_digest(program.model))
+                   model=ANY_MODEL if writable else model_digest(program.model),
+                   word_bits=word_bits(program.hardware))
 
     @property
     def sample_bytes(self) -> int:

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 # SPDX-License-Identifier: Apache-2.0
 """Arty A7: numbers of the data sheet against each other, and pins of the reference manual."""
 

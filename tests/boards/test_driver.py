@@ -223,4 +223,4 @@ def test_status():
 
 
 def test_slow_lines_have_time():
-    assert reply_seconds(9600) > 2 * 1034 * 10 / 9600 and reply_seconds(1_000_000) < 0.6
+    assert reply_seconds(9600) > 2 * 522 * 10 / 9600 and reply_seconds(1_000_000) < 0.6

@@ -31,8 +31,8 @@ def test_round_trip(size, part):
 
 
 def test_payload_must_fit():
-    with pytest.raises(ValueError, match=r"^payload must have at most 1024 bytes, not 1025$"):
-        Frame(0, 1, bytes(1025)).encode()
+    with pytest.raises(ValueError, match=r"^payload must have at most 512 bytes, not 513$"):
+        Frame(0, 1, bytes(513)).encode()
 
 
 @pytest.mark.parametrize("garbage", [b"\0", SYNC[:1], SYNC, SYNC + SYNC[:1], 3 * SYNC[:1],

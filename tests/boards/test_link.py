@@ -292,8 +292,8 @@ def test_long_answers_come_in_parts():
     told = identity(8, 100)
     line = Line(told)
     values = [n & 255 for n in range(100)]
-    frames = line.talk(HELLO, samples_frame(10, values), 300, read_frame(11, 0, 128),
-                       read_frame(12, 128, 72))
+    frames = line.talk(HELLO, samples_frame(10, values), 300, read_frame(11, 0, 64),
+                       read_frame(12, 64, 64), read_frame(13, 128, 64), read_frame(14, 192, 8))
     assert b"".join(frame.payload for frame in frames[2:]) == answer(values)
 
 

@@ -9,9 +9,9 @@ from hw.answer import Answer
 from tests.hw.harness import Bench, every_gap
 
 
-def run(words, sent, reads, gap=0, clears=()):
+def run(words, sent, reads, gap=0, clears=(), bits=64):
     """Data of each address read after everything was sent; `complete` and transfers by cycle."""
-    bench = Bench(dut := Answer(words))
+    bench = Bench(dut := Answer(words, bits))
     bench.source(dut.i, [{"data": value, "last": last} for value, last in sent], gap)
     for cycle in clears:
         bench.pulse(dut.clear, cycle)
@@ -41,6 +41,13 @@ def test_words(words, gaps):
     moved = [cycle for cycle, _, transfer in states if transfer]
     assert len(moved) == words
     assert [complete for _, complete, _ in states].index(1) == moved[-1] + 1
+
+
+def test_words_of_fewer_bits_keep_their_sign():
+    values = [-(1 << 16), (1 << 16) - 1, -1, 5]
+    sent = [(value, int(n == 3)) for n, value in enumerate(values)]
+    got, _ = run(4, sent, range(4), bits=17)
+    assert got == [value & (1 << 64) - 1 for value in values]
 
 
 def test_nothing_is_taken_before_clear():
