@@ -2,7 +2,7 @@
 """Reading a checkpoint with the facts that its tensors cannot tell."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def load(path: Path | str, *, network: str | None = None, heads: int | None = No
     """Read a checkpoint: .safetensors, or .pth, which is read without executing anything.
 
     All facts are optional for checkpoints of `quantize.train`, whose metadata has them, and
-    refused where they contradict it.
+    refused where they contradict it; `input_bits` and `input_scale` are a choice.
 
     network:     all of this as `python -m quantize.models` lists it under that name; the other
                  arguments change single facts
@@ -51,7 +51,14 @@ def load(path: Path | str, *, network: str | None = None, heads: int | None = No
         given = facts | {name: value for name, value in given.items() if value is not None}
     weights = "state_dict_ema" if ema else "state_dict"
     fmt = _input_format(Path(path), named, weights, inputs, mean, std, input_bits, input_scale)
-    return load_checkpoint(path, given=given, weights=weights, input_format=fmt)
+    checkpoint = load_checkpoint(path, given=given, weights=weights, input_format=fmt)
+    if fmt is None and (input_bits is not None or input_scale is not None):
+        own = checkpoint.input_format
+        bits = own.bits if input_bits is None else input_bits
+        checkpoint = replace(checkpoint, input_format=image_format(
+            own.mean, own.std, bits, input_scale) if checkpoint.config.static_input
+            else event_format(checkpoint.config.in_channels, bits, input_scale))
+    return checkpoint
 
 
 def _input_format(path: Path, named: models.PaperModel | None, weights: str, inputs: str | None,
@@ -69,8 +76,6 @@ def _input_format(path: Path, named: models.PaperModel | None, weights: str, inp
         return image_format(tuple(mean), tuple(std), bits, scale)
     if named and named.dataset in models.NORMALIZATION:
         return image_format(*models.NORMALIZATION[named.dataset], bits, scale)
-    if input_bits is not None or scale is not None:
-        raise ValueError("--input-bits and --input-scale need --mean and --std")
     return None
 
 

@@ -30,6 +30,15 @@ def test_what_is_known_need_not_be_given():
     assert (checkpoint.dataset, checkpoint.config.num_heads) == ("digits", 4)
 
 
+def test_the_encoders_integers_are_a_choice():
+    own, coarse = load(SHIPPED).input_format, load(SHIPPED, input_bits=4).input_format
+    assert (own.bits, coarse.bits) == (5, 4)
+    assert (coarse.mean, coarse.std) == (own.mean, own.std)
+    # From nothing to all of a pixel, as before.
+    assert coarse.quantize(np.ones((1, 1, 1, 1))).max() == 15
+    assert load(SHIPPED, input_scale=0.25).input_format.scale == 0.25
+
+
 def test_facts_of_a_foreign_checkpoint(foreign):
     checkpoint = load(foreign, **FACTS, mean=[0.5], std=[0.25], input_bits=6)
     own = load(SHIPPED).config

@@ -102,7 +102,7 @@ def test_named_network_of_events(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--mean", "0.5"], r"^--mean and --std must be given together$"),
-    (["--input-bits", "5"], r"^--input-bits and --input-scale need --mean and --std$"),
+    (["--input-bits", "5"], r"the mean and std of its input"),
     (["--input", "events", "--mean", "0.5"],
      r"^--mean and --std belong to images, not to events, which are counts$"),
     (["--mean", "0", "--std", "1"],
