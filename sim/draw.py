@@ -129,7 +129,8 @@ def _model(chosen: Mapping[str, Any], chance: np.random.Generator,
         InputFormat(bits, signed, 1 / 16, (0.0,) * channels, (1.0,) * channels),
         ResidualFormat(residual, int(chance.integers(0, 5))), float(chance.uniform(0.05, 0.6)))
     # What decides whether neighbours go together: the spikes are as they are, whatever it says.
-    share = float(chance.uniform(0.3, 0.9))
+    # Pairs save additions where nearly all is common.
+    share = 1.0 if chosen["walk"] == "pairs" else float(chance.uniform(0.3, 0.9))
     return replace(model, activity={
         layer.name: Activity(float(density := chance.uniform(0.1, 0.6)), density * share)
         for layer in network.layers() if layer.kind is Kind.CONV})
