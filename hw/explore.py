@@ -194,6 +194,8 @@ def flags(hardware: HardwareConfig) -> str:
              f"--attention-engines {hardware.attention_engines}",
              "--pairs" if hardware.pairs else "--no-pairs",
              "--beside" if hardware.beside else "--no-beside"]
+    if geometry.ports != 2:
+        parts.insert(1, f"--ports {geometry.ports}")
     if hardware.streamed:
         parts.append(f"--port-bits {hardware.port_bits} --weight-rows {hardware.weight_rows}")
         parts += ["--spill-residual"] * hardware.spills_residual

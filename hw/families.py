@@ -86,9 +86,11 @@ GOWIN = Family(
      r"MULT\w+|PADD\w+": Usage(dsp=1)},
     ram_bits=18 * 1024)
 
-# A carry lies in the logic cell of the LUT that adds.
+# A carry lies in the logic cell of the LUT that adds.  Small devices: the design is flattened, and
+# nothing is spent on words that are read while they are written, which matters nowhere here
+# (`tests/hw/test_collisions.py`).
 ICE40 = Family(
-    "ice40", "synth_ice40 -device u -noflatten -top {top}",
+    "ice40", "synth_ice40 -device u -no-rw-check -top {top}",
     {"lut": "LUT4", "ram": "RAM40_4K", "carry": "CARRY", "dsp": "MAC16"},
     {"SB_LUT4": Usage(lut=1), r"SB_DFF\w*": Usage(ff=1), "SB_CARRY": Usage(carry=1),
      r"SB_RAM40_4K\w*": Usage(ram=1), "SB_MAC16": Usage(dsp=1)},

@@ -33,9 +33,12 @@ def accelerator_verilog(program: Program, trace: bool = False, name: str = "acce
     return component_verilog(Accelerator(program.hardware, program.memory, trace), name)
 
 
-def component_verilog(component: wiring.Component, name: str) -> str:
-    """The same of anything with an accelerator inside; its members are the ports."""
-    return verilog_of(share_modules(_rtlil(component, name)))
+def component_verilog(component: wiring.Component, name: str, platform: Any = None) -> str:
+    """The same of anything with an accelerator inside; its members are the ports.
+
+    platform: what Amaranth asks for its memories, if not None
+    """
+    return verilog_of(share_modules(_rtlil(component, name, platform)))
 
 
 def verilog_of(text: str) -> str:
@@ -54,10 +57,7 @@ def _in_parts(block: re.Match) -> str:
 
 def accelerator_rtlil(program: Program, trace: bool = False, name: str = "accelerator",
                       platform: Any = None) -> str:
-    """The same in RTLIL, which yosys reads faster; each unit is a module of its own.
-
-    platform: what Amaranth asks for its memories, if not None
-    """
+    """The same in RTLIL, which yosys reads faster; each unit is a module of its own."""
     return _rtlil(Accelerator(program.hardware, program.memory, trace), name, platform)
 
 

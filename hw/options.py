@@ -43,6 +43,8 @@ def add_hardware_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--banks", type=positive, default=DEFAULT_BANKS, metavar="N",
                        help="memories of weights, each with its share of the input channels "
                             "(default: %(default)s)")
+    group.add_argument("--ports", type=int, choices=(1, 2), default=2,
+                       help="rows of weights that a bank reads at once (default: %(default)s)")
     group.add_argument("--neurons", type=positive, metavar="N",
                        help="lanes that the finish pipeline takes per cycle")
     group.add_argument("--spike-word", type=positive, metavar="BITS",
@@ -104,7 +106,8 @@ def hardware(models: Sequence[FixedPointModel], options: argparse.Namespace) -> 
     config = HardwareConfig.for_models(models, options.lanes, options.banks, options.spike_word,
                                        options.neurons, port_bits, **streamed,
                                        attention_engines=options.attention_engines,
-                                       pairs=options.pairs, beside=options.beside)
+                                       pairs=options.pairs, beside=options.beside,
+                                       ports=options.ports)
     return replace(config, parity=options.parity)
 
 

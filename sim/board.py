@@ -37,6 +37,7 @@ from hw.accelerator import Accelerator
 from hw.build import choose_hardware
 from hw.command import Outcome, Parser, doing, execute, note
 from hw.compiler import Program, compile_model
+from hw.falling_reads import FallingReads
 from hw.generate import component_verilog
 from hw.identity import Identity
 from hw.model import FixedPointModel
@@ -57,12 +58,17 @@ REPLY_SECONDS, PATIENCE_SECONDS = 1.0, 10.0
 SHOWN = 10
 
 
-def build_simulator(program: Program, clock_hz: int = 0, cache: Path = CACHE) -> Path:
-    """The program that is a board's system around the accelerator; ToolError as of `sim.build`."""
+def build_simulator(program: Program, clock_hz: int = 0, cache: Path = CACHE,
+                    memories: Any = None) -> Path:
+    """The program that is a board's system around the accelerator; ToolError as of `sim.build`.
+
+    memories: the platform that makes them, where it is not Amaranth
+    """
     identity = Identity.of(program, clock_hz)
     system = System(Accelerator(program.hardware, program.memory), identity, DIVISOR, SILENCE)
-    return build(Design(sources={"board.v": component_verilog(system, "board")}, toplevel="board",
-                        parameters={}, cocotb=False, main=inlined("board.cpp")), cache)
+    return build(Design(sources={"board.v": component_verilog(system, "board", memories)},
+                        toplevel="board", parameters={}, cocotb=False, main=inlined("board.cpp")),
+                 cache)
 
 
 def line_noise(rate: float, seed: int = 0) -> tuple[Noise, Noise]:
@@ -200,7 +206,9 @@ def run(arguments: argparse.Namespace) -> Outcome:
         words = [str(DIVISOR)]
         with doing("generating and compiling the simulator"):
             if memory is None:
-                simulator = build_simulator(program, board.clock_hz)
+                falling = issubclass(board.platform, FallingReads)
+                simulator = build_simulator(program, board.clock_hz,
+                                            memories=FallingReads() if falling else None)
             else:
                 check_room(memory, program)
                 simulator = build_top_simulator(program, board, memory)

@@ -86,7 +86,10 @@ def keep_floorplan(placed: Path, modules: frozenset[str]) -> None:
 
 
 def instances(design: Path, top: str) -> frozenset[str]:
-    """Instance paths of all modules below `top` in a netlist of yosys (JSON)."""
+    """Instance paths of all modules below `top` in a netlist of yosys (JSON).
+
+    Of a flattened design yosys keeps a cell for each module that there was.
+    """
     modules = json.loads(design.read_text())["modules"]
     found: set[str] = set()
 
@@ -97,5 +100,7 @@ def instances(design: Path, top: str) -> frozenset[str]:
                 inner = f"{path}.{cell}" if path else cell
                 found.add(inner)
                 visit(kind, inner)
+            elif kind == "$scopeinfo":
+                found.add(cell)
     visit(top, "")
     return frozenset(found)

