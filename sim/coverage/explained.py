@@ -12,7 +12,9 @@ _IMAGE = "every simulated image is sound; tests/hw/test_fetch.py has others"
 LINES: Mapping[tuple[str, str], str] = {
     ("hw/fetch.py", "m.d.comb += self.bad_image.eq(1)"): _IMAGE,
 }
+_FAULT = "no simulated memory fails; tests/sim/test_fault_bench.py has those that do"
 SIGNALS: Mapping[tuple[str, str], str] = {
+    ("Accelerator", "faults"): _FAULT,
     ("Fetch", "bad_image"): _IMAGE,
     ("Accelerator", "bad_image"): _IMAGE,
 }
