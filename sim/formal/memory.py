@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth.lib.wiring import In, Out
 
 from hw.axi import Reader, Writer
 from hw.isa import Emit
@@ -123,6 +124,38 @@ def _window_store(units: ModuleType) -> Harness:
     return copies.finish()
 
 
+def _map_window(units: ModuleType) -> Harness:
+    """Both halves may do anything: each has its ports, and what both share reaches both."""
+    def half(unit: Any) -> Any:
+        return type(unit.__name__, (unit,), {"elaborate": lambda self, platform: Module()})
+
+    proof = Harness()
+    unit = units.MapWindow(small(port_bits=PORT, spills_maps=True, program_words=8))
+    with (patch.object(units, "RowLoader", half(units.RowLoader)),
+          patch.object(units, "RowStorer", half(units.RowStorer))):
+        probes = proof.add(unit)
+    outside = {path: Value.cast(value) for path, member, value in unit.signature.flatten(unit)}
+    for path, member, value in unit.signature.flatten(unit):
+        if member.flow == In:
+            proof.drive(value, "_".join(map(str, path)))
+    watches = []
+    for name, port in (("load", "read"), ("store", "write")):
+        each = probes[name]
+        for path, member, value in each.signature.flatten(each):
+            label, end = "_".join((name, *map(str, path))), Value.cast(value)
+            if member.flow == Out:
+                proof.drive(value, label)
+            if path[0] == "watch":
+                watches.append(end)
+            else:
+                where = ("port", port, *path[1:]) if path[0] == "port" else path
+                proof.claim(label, outside[where] == end)
+    told = Cat(value for path, value in outside.items() if path[0] == "watch")
+    size = len(watches) // 2
+    proof.claim("watch", told == (Cat(watches[:size]) | Cat(watches[size:])))
+    return proof
+
+
 class _AnyReader(Reader):
     """Nothing but the ports of what `axi-reader` proves; the proof drives the outputs."""
 
@@ -206,6 +239,12 @@ PROOFS = [
               Break("m.If(done != written):", "m.If(begun != written):"),
               Break("[:ROW_COUNT_BITS] != ins.target_rows)",
                     "[:ROW_COUNT_BITS] <= ins.target_rows)"))),
+    Proof("window-both", "hw.window",
+          "MapWindow: RowLoader and RowStorer have its ports, each its own", _map_window, depth=2,
+          induction=1, quick=True, broken=(
+              Break("store.row_done.eq(self.row_done)", "store.row_done.eq(self.begin_row)"),
+              Break("self.row_here.eq(load.row_here)", "self.row_here.eq(store.row_free)"),
+              Break("load.watch.as_value() | store.watch.as_value()", "load.watch.as_value()"))),
     Proof("residual-spill", "hw.spill",
           "ResidualSpill: each word read is given, each result written, once, in order, unchanged; "
           "a group that is permitted finds its words", _spill, depth=10, broken=(

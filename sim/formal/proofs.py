@@ -4,26 +4,33 @@
 from collections.abc import Sequence
 
 from sim.formal import (
+    attending,
     attention,
     boards,
     bursts,
     chips,
     dispatch,
+    drain,
     finish,
     gates,
     image,
+    lanes,
     lif,
     link,
     memory,
+    pool,
     queues,
+    results,
     scan,
+    token_sum,
     waiting,
 )
 from sim.formal.harness import Proof
 
 ALL: tuple[Proof, ...] = tuple(
-    proof for module in (lif, attention, finish, scan, dispatch, queues, bursts, gates, waiting,
-                         memory, image, link, chips, boards)
+    proof for module in (lif, attention, attending, finish, pool, token_sum, results, scan,
+                         dispatch, lanes, drain, queues, bursts, gates, waiting, memory, image,
+                         link, chips, boards)
     for proof in module.PROOFS)
 
 
