@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 
 from sim.formal import (
+    arbiter,
     attention,
     boards,
     bursts,
@@ -23,7 +24,7 @@ from sim.formal.harness import Proof
 
 ALL: tuple[Proof, ...] = tuple(
     proof for module in (lif, attention, finish, scan, dispatch, queues, bursts, gates, waiting,
-                         memory, image, link, chips, boards)
+                         memory, image, link, chips, arbiter, boards)
     for proof in module.PROOFS)
 
 
