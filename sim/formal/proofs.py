@@ -11,20 +11,24 @@ from sim.formal import (
     chips,
     dispatch,
     finish,
+    flash,
     gates,
     image,
+    image_check,
     lif,
     link,
     memory,
     queues,
+    registers,
     scan,
     waiting,
 )
 from sim.formal.harness import Proof
 
 ALL: tuple[Proof, ...] = tuple(
-    proof for module in (lif, attention, finish, scan, dispatch, queues, bursts, gates, waiting,
-                         memory, image, link, chips, arbiter, boards)
+    proof for module in (lif, attention, finish, scan, dispatch, queues, bursts, gates,
+                         registers, waiting, memory, image, link, chips, flash, arbiter,
+                         image_check, boards)
     for proof in module.PROOFS)
 
 
