@@ -9,6 +9,7 @@ from sim.formal import (
     boards,
     bursts,
     chips,
+    ddr3,
     dispatch,
     finish,
     flash,
@@ -27,7 +28,7 @@ from sim.formal.harness import Proof
 
 ALL: tuple[Proof, ...] = tuple(
     proof for module in (lif, attention, finish, scan, dispatch, queues, bursts, gates,
-                         registers, waiting, memory, image, link, chips, flash, arbiter,
+                         registers, waiting, memory, image, link, chips, ddr3, flash, arbiter,
                          image_check, boards)
     for proof in module.PROOFS)
 
