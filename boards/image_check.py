@@ -18,7 +18,7 @@ class ImageCheck(wiring.Component):
 
     Ports:
       `present`  level: the image can be read
-      `clear`    level: another one is on its way, so there is no verdict
+      `clear`    level: another one is on its way, so there is no verdict, nor of a check under way
       `address`  of the image in bytes, a multiple of `block_bytes`
       `port`     to the memory, used while `busy`
       `good`, `bad`  the verdict, which a reset leaves as it is; a check under way begins anew
@@ -40,7 +40,7 @@ class ImageCheck(wiring.Component):
         # The header and what follows; beats of the burst under way; bytes so far, up to some.
         left, in_burst = Signal(BEAT_COUNT_BITS + 1), Signal(range(BURST + 1))
         place, count = Signal(ADDRESS_BITS), Signal(range(_UNCOVERED.stop + 1))
-        expected, known = Signal(32), Signal()
+        expected, known, stale = Signal(32), Signal(), Signal()
         ar, r = self.port.ar, self.port.r
         size = Mux(left >= BURST, BURST, left)
         m.d.comb += [
@@ -51,7 +51,7 @@ class ImageCheck(wiring.Component):
             m.d.comb += self.busy.eq(~fsm.ongoing("Idle"))
             with m.State("Idle"):
                 m.d.comb += crc.start.eq(1)
-                m.d.sync += [left.eq(BURST), place.eq(0), count.eq(0)]
+                m.d.sync += [left.eq(BURST), place.eq(0), count.eq(0), stale.eq(0)]
                 with m.If(self.present & ~self.clear & ~good & ~bad):
                     m.next = "Ask"
             with m.State("Ask"):
@@ -88,9 +88,11 @@ class ImageCheck(wiring.Component):
                         with m.If(left == 0):
                             m.next = "Judge"
             with m.State("Judge"):
-                m.d.sync += [good.eq(known & (crc.crc == expected)),
-                             bad.eq(~known | (crc.crc != expected))]
+                # What was read may be of the image before and of the one that came meanwhile.
+                with m.If(~stale):
+                    m.d.sync += [good.eq(known & (crc.crc == expected)),
+                                 bad.eq(~known | (crc.crc != expected))]
                 m.next = "Idle"
         with m.If(self.clear):
-            m.d.sync += [good.eq(0), bad.eq(0)]
+            m.d.sync += [good.eq(0), bad.eq(0), stale.eq(1)]
         return m

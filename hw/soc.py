@@ -131,7 +131,8 @@ class Peripheral(wiring.Component):
 
     def _reset(self, m, gates):
         """Of the core, once no burst is under way at its gates, which are reset with it."""
-        count, begin = Signal(range(RESET_CYCLES + 1)), self._start_reset
+        count = Signal(range(RESET_CYCLES + 1))
+        begin = self._start_reset
         draining = Const(0)
         if gates:
             draining, begin = Signal(), Signal()

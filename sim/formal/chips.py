@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory chips on the boards: the rules of their commands, and the beats that come of them."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
@@ -79,6 +81,49 @@ class _Chip:
         return place[:16] ^ place[16:] ^ self.mask
 
 
+@dataclass(frozen=True)
+class Followed:
+    """A burst that is followed: `ahead` beats come before it, and `number` of it have been given.
+
+    owed: beats of all bursts that are to come
+    """
+
+    owed: Signal
+    marked: Signal
+    ahead: Signal
+    first: Signal
+    last: Signal
+    number: Signal
+
+
+def follow_burst(proof: Harness, axi: Any, asked: Any, beat: Any,
+                 data: Callable[[Any, Any], Any], bits: int) -> Followed:
+    """Claim of one burst, which can be any, that its beats are the data of its addresses, in order.
+
+    asked, beat: a burst is taken from `axi`, a beat is given to it
+    data:        of the address of a burst and the number of a beat, what must come
+    bits:        of `len` as far as it is used
+    """
+    m, ar, r = proof.m, axi.ar, axi.r
+    owed, ahead = Signal(bits + 3, name="owed"), Signal(bits + 3, name="ahead")
+    m.d.sync += owed.eq(owed + Mux(asked, ar.payload.len[:bits] + 1, 0) - beat)
+    marked, marks = Signal(name="marked"), proof.free(1, "marks")
+    first, last, number = Signal(32, name="first"), Signal(bits, name="last"), Signal(
+        bits + 1, name="number")
+    with m.If(asked & marks & ~marked):
+        m.d.sync += [marked.eq(1), first.eq(ar.payload.addr), last.eq(ar.payload.len),
+                     ahead.eq(owed - beat)]
+    with m.If(beat & marked):
+        m.d.sync += ahead.eq(ahead - (ahead != 0))
+        with m.If((ahead == 0) & (number <= last)):
+            m.d.sync += number.eq(number + 1)
+    mine = r.valid & marked & (ahead == 0) & (number <= last)
+    proof.implies("not_invented", r.valid, owed != 0)
+    proof.implies("data_true", mine, (r.payload.data == data(first, number))
+                  & (r.payload.last == (number == last)) & (r.payload.resp == 0))
+    return Followed(owed, marked, ahead, first, last, number)
+
+
 def _sdram(times: tuple[int, ...], interval: int, units: ModuleType) -> Harness:
     """Reads of one or two beats and writes at any time, anywhere, taken at any time."""
     proof = Harness()
@@ -95,21 +140,10 @@ def _sdram(times: tuple[int, ...], interval: int, units: ModuleType) -> Harness:
     proof.assume(~unit.writes.valid | (unit.writes.payload.address[:3] == 0))
     written = proof.source(unit.writes, "write")
 
-    # Reads: one burst, which can be any, is followed from its address to its last beat.
-    owed, ahead = Signal(4, name="owed"), Signal(4, name="ahead")
-    m.d.sync += owed.eq(owed + Mux(asked, ar.payload.len[:2] + 1, 0) - beat)
-    marked, marks = Signal(name="marked"), proof.free(1, "marks")
-    first, last, number = Signal(24, name="first"), Signal(2, name="last"), Signal(2, name="number")
-    with m.If(asked & marks & ~marked):
-        m.d.sync += [marked.eq(1), first.eq(ar.payload.addr[1:]), last.eq(ar.payload.len),
-                     ahead.eq(owed - beat)]
-    with m.If(beat & marked):
-        m.d.sync += [ahead.eq(ahead - (ahead != 0)), number.eq(number + (ahead == 0))]
-    words = Cat(chip.word((first + 4 * number + n)[:24]) for n in range(4))
-    mine = r.valid & marked & (ahead == 0) & (number <= last)
-    proof.implies("not_invented", r.valid, owed != 0)
-    proof.implies("data_true", mine, (r.payload.data == words)
-                  & (r.payload.last == (number == last)) & (r.payload.resp == 0))
+    def words(first: Any, number: Any) -> Value:
+        return Cat(chip.word((first[1:] + 4 * number + n)[:24]) for n in range(4))
+
+    owed = follow_burst(proof, unit.axi, asked, beat, words, 1).owed
 
     # Writes: four words each, in order.
     item, place = unit.writes.payload, Signal(2, name="place")

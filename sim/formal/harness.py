@@ -118,6 +118,16 @@ class Probes:
         signal, = found.values()
         return signal
 
+    def state(self, name: str) -> int:
+        """Number of a state of the unit's own FSM, whose signal is `named("fsm_state")`."""
+        signal = self.named("fsm_state")
+        return next(n for n in range(1 << len(signal)) if signal.decoder(n) == f"{name}/{n}")
+
+    def begin(self, state: str, *registers: tuple[Signal, int]) -> None:
+        """Begin a proof in a state of the unit's own FSM, with `registers` of other values too."""
+        for signal, value in ((self.named("fsm_state"), self.state(state)), *registers):
+            signal._init = value
+
     def word(self, m: Module, memory: str, address: Any, width: int) -> Signal:
         """What a memory holds at an address in this cycle, through a port of its own."""
         instance, = _memories(self._at(memory.split(".")))

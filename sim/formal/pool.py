@@ -120,7 +120,7 @@ class _Window:
         # Words have one place each (`hw.layout.SpikeMap`); before, anything may have been in it.
         proof.assume(~(shown & mine) | ((hit == here) & (hit_right == (tag.column & beside))))
         proof.assume(~(shown & ~mine & self.known) | ~(hit | hit_right))
-        # Not twice within two cycles (`pool-queue`).
+        # Not twice within two cycles (`pool-queue-*`).
         proof.assume(~(shown & (hit | hit_right)
                        & proof.later(shown & (hit | hit_right), "hit_before")))
         # So that induction knows which position comes first in a window.
@@ -183,11 +183,14 @@ PROOFS = [
               Break("ins.target_row - ins.target_size, ins.target_row)", "0, ins.target_row)"),
               Break("more = word.tag.row & ~below", "more = word.tag.row & 0"),
               Break("& (word.tag.bank == (bank - 1) % LINE_WORDS)", "& home"))),
-    Proof("pool-queue", "hw.pool",
-          "Pool, groups as close as they may be: its queue has room for every word, and no window "
-          "is visited twice within two cycles", lambda units: _queue(2, units), depth=15, broken=(
-              Break("self._depth = 2 * geometry.lanes // geometry.spike_word + 2",
-                    "self._depth = 2"),
-              Break("more = word.tag.row & ~below", "more = word.tag.target[0] & ~below"),
-              Break("m.d.comb += queue.r_en.eq(~more)", "m.d.comb += queue.r_en.eq(below)"))),
+    *(Proof(f"pool-queue-{neurons}", "hw.pool",
+            "Pool, groups as close as they may be: its queue has room for every word, and no "
+            f"window is visited twice within two cycles; words of {beats}",
+            lambda units, neurons=neurons: _queue(neurons, units), depth=15,
+            broken=(*broken, Break("queue.r_en.eq(~more)", "queue.r_en.eq(below)")))
+      for neurons, beats, broken in (
+          (1, "two beats", [Break("self._depth = 2 if beats", "self._depth = 1 if beats")]),
+          (2, "one beat", [
+              Break("2 * geometry.lanes // geometry.spike_word + 2", "2"),
+              Break("more = word.tag.row & ~below", "more = word.tag.target[0] & ~below")]))),
 ]

@@ -4,22 +4,27 @@
 from collections.abc import Sequence
 
 from sim.formal import (
+    arbiter,
     attending,
     attention,
     boards,
     bursts,
     chips,
+    ddr3,
     dispatch,
     drain,
     finish,
+    flash,
     gates,
     image,
+    image_check,
     lanes,
     lif,
     link,
     memory,
     pool,
     queues,
+    registers,
     results,
     scan,
     token_sum,
@@ -29,8 +34,8 @@ from sim.formal.harness import Proof
 
 ALL: tuple[Proof, ...] = tuple(
     proof for module in (lif, attention, attending, finish, pool, token_sum, results, scan,
-                         dispatch, lanes, drain, queues, bursts, gates, waiting, memory, image,
-                         link, chips, boards)
+                         dispatch, lanes, drain, queues, bursts, gates, registers, waiting,
+                         memory, image, link, chips, ddr3, flash, arbiter, image_check, boards)
     for proof in module.PROOFS)
 
 

@@ -80,3 +80,28 @@ def test_nothing_is_read_before_it_is_there():
     sim.add_testbench(watch)
     sim.run()
     assert not any(seen)
+
+
+def test_a_check_of_an_image_that_is_replaced_has_no_verdict():
+    """Another image is written within the check of the first, a longer one."""
+    first, second = image_of(64, 200, seed=2), image_of(64, 2, seed=3)
+    bench = Bench(dut := ImageCheck(64), seed=3, max_cycles=40_000)
+    memory = AxiMemory(64, bytearray(first) + bytes(1 << 12), LATENCIES)
+    memory.serve_reads(bench, dut.port)
+    ends = bench.record(dut.good | dut.bad)
+
+    async def drive(ctx):
+        ctx.set(dut.present, 1)
+        await ctx.tick().repeat(900)
+        assert ctx.get(dut.busy)
+        memory.contents[:len(second)] = second
+        ctx.set(dut.clear, 1)
+        await ctx.tick()
+        ctx.set(dut.clear, 0)
+        await ctx.tick().until(dut.good | dut.bad)
+        assert (ctx.get(dut.good), ctx.get(dut.bad)) == (1, 0)
+    bench.sim.add_testbench(drive)
+    bench.run()
+    # The whole of the first and of the second were read before.
+    assert [sum(burst.beats for burst in memory.read), len(ends) > 0] == [
+        2 * BURST + 200 + 2, True]
