@@ -99,6 +99,12 @@ def test_the_simulator_ends_with_its_line(simulator):
 
 
 @pytest.mark.slow
+def test_memories_that_are_read_at_the_falling_edge(capsys):
+    assert board.main(["--board", "icebreaker", "--samples", "3"]) == 0
+    assert "3 results, 0 mismatches" in capsys.readouterr().out
+
+
+@pytest.mark.slow
 def test_digits():
     run = subprocess.run([sys.executable, "-m", "sim.board", "--samples", "10"], text=True,
                          capture_output=True, check=False)
