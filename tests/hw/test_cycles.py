@@ -96,6 +96,7 @@ def test_geometries(neurons, spike_word, ports):
     check(compile_model(model, hardware), random_inputs(model, 2))
 
 
+@pytest.mark.slow
 def test_tiles_wait_for_the_port_and_the_port_for_tiles():
     """A ring that holds no more than the largest tile, a narrow port, a slow memory."""
     roomy = compiled(TINY, 8, 2, port_bits=64)

@@ -82,6 +82,7 @@ def test_other_bytes_than_predicted_fail():
         f"port weights: bytes read must be {read + 8}, not {read}"]
 
 
+@pytest.mark.slow
 def test_residual_stream_and_maps_in_external_memory():
     model = random_model(replace(SMALL, image_height=22, image_width=11, pool_stages=(True,) * 4))
     program = streamed(model, 8, 2, port_bits=64, spill_residual=True, spike_lines=(24, 30))

@@ -5,6 +5,6 @@ from sim.units import run_bench
 
 
 @pytest.mark.parametrize(("lanes", "banks", "ports"), [
-    (8, 2, 2), pytest.param(8, 1, 1, marks=pytest.mark.slow), (32, 4, 2)])
+    (8, 2, 2), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((8, 1, 1), (32, 4, 2)))])
 def test_lanes(lanes, banks, ports):
     run_bench("lanes", lanes=lanes, banks=banks, ports=ports)
