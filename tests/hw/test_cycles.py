@@ -126,6 +126,7 @@ def test_pairs_streamed():
     check(program, random_inputs(program.model, 2))
 
 
+@pytest.mark.slow
 def test_beside_each_other():
     network = replace(EVEN, embed_dim=16, num_heads=2)
     program = compiled(network, 32, 3, activity=Activity(1.0, 0.0), port_bits=64, spike_word=8,

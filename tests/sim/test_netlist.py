@@ -42,6 +42,7 @@ def silicon(program):
     return Netlist(text + design.models(), _ports(text))
 
 
+@pytest.mark.slow
 def test_sram_and_registers_begin_with_noise():
     """The RTL for silicon: no answer depends on what was there at power-up."""
     program, inputs = tiny()

@@ -52,6 +52,7 @@ def test_a_hang_is_named():
             simulate(program, INPUTS[:1], verilog=verilog, watchdog=2000, cocotb=cocotb)
 
 
+@pytest.mark.slow
 def test_waves_are_written(recorded, tmp_path):
     program, _, verilog = recorded
     simulate(program, INPUTS[:1], cocotb=False, verilog=verilog, waves=tmp_path / "waves.vcd")

@@ -93,6 +93,7 @@ def test_residual_stream_and_maps_in_external_memory():
         assert all(each.read for each in inference.traffic)
 
 
+@pytest.mark.slow
 def test_two_networks_on_one_accelerator():
     """128 bits; one with one block, and a deeper one whose q, k and v have padding, in turn."""
     first = random_model(SMALL, seed=1)

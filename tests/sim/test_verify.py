@@ -21,6 +21,7 @@ def test_combinations(number, tmp_path):
     assert verdict.values >= 20_000 and verdict.layers == verdict.exact > 12
 
 
+@pytest.mark.slow
 def test_a_threshold_that_must_be_exceeded_is_found():
     def broken(verilog):
         return re.sub(r"(module \\accelerator\.finish\.lif .*?\$signed\(\S+ \)) >= ", r"\1 > ",
