@@ -60,14 +60,13 @@ class Link(wiring.Component):
         m = Module()
         m.submodules.receiver = self._receiver = FrameReceiver(self.silence)
         m.submodules.sender = self._sender = FrameSender()
-        m.submodules.answer = self._answer = Answer(self.identity.words,
-                                                         self.identity.word_bits)
+        identity = self.identity
+        m.submodules.answer = self._answer = Answer(identity.words, identity.word_bits)
         wiring.connect(m, wiring.flipped(self.rx), self._receiver.i)
         wiring.connect(m, self._sender.o, wiring.flipped(self.tx))
         wiring.connect(m, wiring.flipped(self.words), self._answer.i)
 
         # An inference, and the request that was carried out last.
-        identity = self.identity
         self._missing = Signal(range(identity.samples * identity.sample_bytes + 1))
         self._last = Signal(8)
         self._bad_frames, self._broken = Signal(16), Signal()

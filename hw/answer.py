@@ -32,8 +32,8 @@ class Answer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.storage = storage = Memory(shape=signed(self._bits),
-                                                depth=max(2, self.words), init=[])
+        m.submodules.storage = storage = Memory(
+            shape=signed(self._bits), depth=max(2, self.words), init=[])
         write, read = storage.write_port(), storage.read_port()
         count = Signal(range(self.words + 1))
         m.d.comb += [

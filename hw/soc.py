@@ -108,8 +108,8 @@ class Peripheral(wiring.Component):
         m = Module()
         self._resetting = Signal()
         m.submodules.core = ResetInserter(self._resetting)(self._core)
-        m.submodules.answer = self._answer = Answer(self._identity.words,
-                                                         self._identity.word_bits)
+        identity = self._identity
+        m.submodules.answer = self._answer = Answer(identity.words, identity.word_bits)
         # Registers that are written.
         self._stream, self._enable, self._interrupt = Signal(), Signal(), Signal()
         self._addresses = [Signal(ADDRESS_BITS, name=f"{name}_address") for name in MEMORIES]

@@ -37,6 +37,7 @@ from hw.accelerator import Accelerator
 from hw.build import choose_hardware
 from hw.command import Outcome, Parser, doing, execute, note
 from hw.compiler import Program, compile_model
+from hw.config import TALLY_BITS
 from hw.falling_reads import FallingReads
 from hw.generate import component_verilog
 from hw.identity import Identity
@@ -142,14 +143,20 @@ def _write(descriptor: int, data: bytes) -> None:
         data = data[os.write(descriptor, data):]
 
 
-def differences(answer: Answer, golden: list[LayerResult]) -> list[str]:
-    """What an answer has wrong, one sentence each: logits, AC and saturation counters."""
+def differences(answer: Answer, golden: list[LayerResult],
+                tally_bits: int = TALLY_BITS) -> list[str]:
+    """What an answer has wrong, one sentence each: logits, AC and saturation counters.
+
+    tally_bits: of the counters, which stay at their largest value
+    """
+    largest = (1 << tally_bits) - 1
     wrong = [f"logit of class {number} must be {expected}, not {got}"
              for number, (expected, got) in enumerate(zip(golden[-1].logits, answer.logits,
                                                           strict=True)) if expected != got]
     for result, (acs, _, saturations) in zip(golden, answer.counters, strict=True):
-        for what, expected, got in (("AC", result.acs, acs),
-                                    ("saturation", result.saturations, saturations)):
+        for what, expected, got in (("AC", min(result.acs, largest), acs),
+                                    ("saturation", min(result.saturations, largest),
+                                     saturations)):
             if expected != got:
                 wrong.append(f"{what} counter of {result.name} must be {expected}, not {got}")
     return wrong
@@ -221,7 +228,8 @@ def run(arguments: argparse.Namespace) -> Outcome:
                 serve(simulated)
                 return Outcome()
             writable = memory is not None and not memory.loader
-            outcome = demonstrate(simulated, model, inputs, program.stream if writable else b"")
+            outcome = demonstrate(simulated, model, inputs, program.stream if writable else b"",
+                                  program.hardware.tally_bits)
         return replace(outcome, status=outcome.status or int(simulated.status != 0))
 
 
@@ -233,9 +241,9 @@ def serve(simulated: SimulatedBoard) -> None:
 
 
 def demonstrate(simulated: SimulatedBoard, model: FixedPointModel, inputs: Any,
-                image: bytes = b"") -> Outcome:
+                image: bytes = b"", tally_bits: int = TALLY_BITS) -> Outcome:
     """Write the image of the weights, if any, infer and compare; what the host reports as failed is
-    counted as such.
+    counted as such.  tally_bits: as of `differences`.
     """
     with doing("golden model"):
         golden = GoldenModel(model).run(np.stack(inputs.values))
@@ -259,7 +267,7 @@ def demonstrate(simulated: SimulatedBoard, model: FixedPointModel, inputs: Any,
         for name, noise in zip(("to the board", "to the host"), simulated.noises):
             print(f"damage on the line {name}: {noise}")
     wrong = [f"{name}: {sentence}" for name, answer, results in zip(inputs.names, answers, golden)
-             if answer is not None for sentence in differences(answer, results)]
+             if answer is not None for sentence in differences(answer, results, tally_bits)]
     print("\n".join(wrong[:SHOWN]), end="\n" if wrong else "")
     failed = answers.count(None)
     print(f"{len(answers) - failed} results, {f'{failed} reported as failed, ' if failed else ''}"

@@ -7,8 +7,10 @@ The accelerator is simulated with memories that then give the complement of the 
 from dataclasses import replace
 
 import pytest
-from amaranth import Module, Signal
-from amaranth.hdl import MemoryInstance
+from amaranth import Module, Signal, Value
+from amaranth.hdl import Fragment, MemoryInstance
+from amaranth.lib.memory import Memory
+from amaranth.sim import Simulator as Simulation
 
 from hw.compiler import compile_model
 from hw.config import HardwareConfig
@@ -32,8 +34,7 @@ class Complements:
                                          en=port.en) for port in memory.write_ports}
         for port in memory.read_ports:
             others = [write for write in writes if write not in port.transparent_for]
-            read = Signal(port.data.as_value().shape() if hasattr(port.data, "as_value")
-                          else port.data.shape())
+            read = Signal(len(Value.cast(port.data)))
             hit = Signal()
             if port.domain != "comb" and others:
                 self.collisions += 1
@@ -44,6 +45,24 @@ class Complements:
                             transparent_for=tuple(writes[each] for each in port.transparent_for))
             m.d.comb += port.data.eq(read ^ hit.replicate(len(read)))
         return m
+
+
+def test_the_complement_comes():
+    memory = Memory(shape=8, depth=4, init=[1, 2, 3, 4])
+    read, write = memory.read_port(), memory.write_port()
+    sim = Simulation(Fragment.get(memory, Complements()))
+    sim.add_clock(1e-6)
+
+    async def drive(ctx):
+        for beside, expected in ((0, ~2 & 0xFF), (1, 3)):
+            ctx.set(write.en, 1)
+            ctx.set(write.addr, 1)
+            ctx.set(write.data, 9)
+            ctx.set(read.addr, 1 + beside)
+            await ctx.tick()
+            assert ctx.get(read.data) == expected
+    sim.add_testbench(drive)
+    sim.run()
 
 
 CASES = {

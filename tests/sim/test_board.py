@@ -62,6 +62,17 @@ def test_differences_are_seen():
         Answer(logits, counters), golden)] == [
             "logit of class 1", f"AC counter of {golden[0].name}",
             f"saturation counter of {golden[-1].name}"]
+    assert differences(Answer(logits - np.eye(len(logits), dtype=int)[1], np.minimum(
+        [[result.acs, 1, result.saturations] for result in golden], 3)), golden, 2) == []
+
+
+@pytest.mark.slow
+def test_short_counters_stay_at_their_largest_value():
+    hardware = HardwareConfig.for_model(MODEL, lanes=8, banks=2, tally_bits=8)
+    answers, golden, *_ = infer(build_simulator(compile_model(MODEL, hardware)), 2)
+    assert [differences(*pair, 8) for pair in zip(answers, golden)] == [[]] * 2
+    assert {int(each.counters.max()) for each in answers} == {255}
+    assert max(result.acs for result in golden[0]) > 255
 
 
 @pytest.mark.parametrize("words, sentence", [
