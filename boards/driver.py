@@ -149,6 +149,7 @@ class RemoteBoard:
         self._port, self._timeout, self._reply, self._attempts = port, timeout, reply, attempts
         self._quiet = quiet
         self._parser, self._sequence, self.retries = Parser(), os.urandom(1)[0], 0
+        self._verified = False
         try:
             data = self._ask(Command.IDENTIFY)
         except LinkError as error:
@@ -180,6 +181,9 @@ class RemoteBoard:
         if len(data) != expected:
             raise ValueError(f"a sample must have {self.identity.samples} values, "
                              f"not {np.asarray(sample).size}")
+        if self.identity.external and not self._verified:
+            self.verify()   # until then no sample is taken
+            self._verified = True
         try:
             for start in range(0, len(data), MAX_PAYLOAD):
                 self._ask(Command.SAMPLES, data[start:start + MAX_PAYLOAD])

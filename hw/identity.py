@@ -21,7 +21,7 @@ MAGIC = b"SPKL"
 VERSION = 1
 SIZE = 64
 COUNTERS = 3  # ac, cycles, saturations
-WRITABLE = 1  # of the flags
+WRITABLE, EXTERNAL = 1, 2  # of the flags
 # magic, version, input bits, layers, samples, classes, flags, clock, 4 of nothing, hardware, model
 _FIELDS = struct.Struct("<4sBBHIHHI4x8s32s")
 _SHORT = 8
@@ -37,6 +37,8 @@ class Identity:
     classes, layers: an answer is classes + 3 * layers words of 64 bits
     clock_hz:   what the cycles of the counters are worth; 0 if not known
     writable:   the host writes the weights
+    external:   they lie in a chip already, and the accelerator takes nothing before their image was
+                checked
     hardware:   first 8 bytes of a SHA-256 (`HardwareConfig.digest`)
     model:      `model_digest`, or zeros: whatever model is loaded
     word_bits:  that a word of an answer needs (`hw.readout.word_bits`); a host is not told
@@ -50,6 +52,7 @@ class Identity:
     writable: bool = False
     hardware: bytes = bytes(_SHORT)
     model: bytes = ANY_MODEL
+    external: bool = False
     word_bits: int = field(default=64, compare=False)
 
     def __post_init__(self) -> None:
@@ -71,6 +74,7 @@ class Identity:
                    classes=network.num_classes, layers=len(network.layers()), clock_hz=clock_hz,
                    writable=writable, hardware=program.hardware.digest(),
                    model=ANY_MODEL if writable else model_digest(program.model),
+                   external=program.hardware.streamed and not writable,
                    word_bits=word_bits(program.hardware))
 
     @property
@@ -85,8 +89,8 @@ class Identity:
     def pack(self) -> bytes:
         """The `SIZE` bytes."""
         return _FIELDS.pack(MAGIC, VERSION, self.input_bits, self.layers, self.samples,
-                            self.classes, WRITABLE if self.writable else 0, self.clock_hz,
-                            self.hardware, self.model)
+                            self.classes, WRITABLE * self.writable | EXTERNAL * self.external,
+                            self.clock_hz, self.hardware, self.model)
 
     @classmethod
     def unpack(cls, data: bytes) -> "Identity":
@@ -100,7 +104,7 @@ class Identity:
         bits, layers, samples, classes, flags, *rest = _FIELDS.unpack(data)[2:]
         clock_hz, hardware, model = rest
         return cls(bits, samples, classes, layers, clock_hz, bool(flags & WRITABLE), hardware,
-                   model)
+                   model, bool(flags & EXTERNAL))
 
     def check(self, model: FixedPointModel) -> None:
         """ValueError, one sentence, unless this accelerator runs `model`."""

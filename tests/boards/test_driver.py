@@ -224,3 +224,32 @@ def test_status():
 
 def test_slow_lines_have_time():
     assert reply_seconds(9600) > 2 * 522 * 10 / 9600 and reply_seconds(1_000_000) < 0.6
+
+
+class Checking(FakeBoard):
+    """Its weights are in a chip: the third status has the verdict."""
+
+    verdict, asked = Flag.LOADED, 0
+
+    def handle(self, frame):
+        if frame.command != Command.STATUS:
+            return super().handle(frame)
+        self.asked += 1
+        return Status.LAYOUT.pack(0, self.verdict.value if self.asked > 2 else 0, 0, 0)
+
+
+def test_samples_wait_for_the_check_of_a_chip():
+    with Checking(replace(IDENTITY, external=True), [answer(3), answer(5)]) as board:
+        answers, _ = infer(board, 2)
+    assert [each.predicted for each in answers] == [3, 5]
+    commands = [frame.command for frame in board.requests]
+    assert commands.count(Command.STATUS) == 3   # before the first inference only
+    assert Command.SAMPLES not in commands[:commands.index(Command.STATUS) + 3]
+
+
+def test_no_sample_is_sent_to_a_damaged_chip():
+    with Checking(replace(IDENTITY, external=True), [answer(3)]) as board:
+        board.verdict = Flag.BAD_IMAGE
+        with pytest.raises(FaultError):
+            infer(board)
+    assert board.samples == []

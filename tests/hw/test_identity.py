@@ -13,7 +13,7 @@ from hw.network import NetworkConfig
 
 MODEL = FixedPointModel.load(SHIPPED_MODEL)
 FULL = Identity(input_bits=16, samples=1 << 24, classes=65535, layers=1000,
-                clock_hz=(1 << 32) - 1, writable=True, hardware=b"hardware", model=bytes(range(32)))
+                clock_hz=(1 << 32) - 1, writable=True, external=True, hardware=b"hardware", model=bytes(range(32)))
 
 
 def test_bytes():
