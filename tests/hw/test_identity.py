@@ -13,13 +13,14 @@ from hw.network import NetworkConfig
 
 MODEL = FixedPointModel.load(SHIPPED_MODEL)
 FULL = Identity(input_bits=16, samples=1 << 24, classes=65535, layers=1000,
-                clock_hz=(1 << 32) - 1, writable=True, external=True, hardware=b"hardware", model=bytes(range(32)))
+                clock_hz=(1 << 32) - 1, writable=True, external=True, hardware=b"hardware",
+                model=bytes(range(32)))
 
 
 def test_bytes():
     data = FULL.pack()
     assert len(data) == SIZE and data[:8] == MAGIC + b"\x01\x10" + (1000).to_bytes(2, "little")
-    assert data[8:20] == bytes.fromhex("00000001 ffff 0100 ffffffff")
+    assert data[8:20] == bytes.fromhex("00000001 ffff 0300 ffffffff")
     assert data[24:] == b"hardware" + bytes(range(32))
 
 
