@@ -94,7 +94,7 @@ test-icarus: tools-icarus
 
 fuzz: $(stamp)
 	@SPIKELOOM_FUZZ=2000 OMP_NUM_THREADS=1 $(python) -m pytest -n $(WORKERS) \
-	  tests/quantize/test_hostile_files.py $(ARGS)
+	  tests/*/test_hostile_*.py $(ARGS)
 
 verify: $(stamp)
 	@OMP_NUM_THREADS=1 $(python) -m sim.verify --workers $(WORKERS) $(ARGS)

@@ -167,7 +167,10 @@ class RemoteBoard:
 
     def status(self) -> Status:
         """What the board is doing."""
-        return Status.unpack(self._ask(Command.STATUS))
+        data = self._ask(Command.STATUS)
+        if len(data) != Status.LAYOUT.size:
+            raise LinkError(f"the status must have {Status.LAYOUT.size} bytes, not {len(data)}")
+        return Status.unpack(data)
 
     def infer(self, sample: np.ndarray) -> Answer:
         """The answer for raw integers [C, H, W] or [T, C, H, W].

@@ -141,6 +141,11 @@ def sentence(error: Exception) -> str:
     return str(error)
 
 
+def first_line(error: Exception) -> str:
+    """Of a message that others wrote, without its full stop."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
 def note(*lines: str) -> None:
     """Remarks that are no result: silent with `--quiet`."""
     if lines and not _quiet:

@@ -15,9 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+from hw.command import first_line
 from hw.model import InputFormat
 from hw.network import NetworkConfig
 
+# Of a picture: what `boards.host` takes, read by Pillow itself (PostScript would start a program),
+# and how large; compression makes a billion pixels of a small file.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+MAX_PIXELS = 1 << 24
 SPLIT_SEED = 0  # of the splits that every published accuracy of this project refers to
 
 # Where Fashion-MNIST is looked for: a folder of the user's choice, that of `make fashion-mnist`,
@@ -154,8 +159,9 @@ def load_image(path: Path | str, network: NetworkConfig) -> np.ndarray:
 
     `.npy` holds [C, H, W] (or [H, W] for one channel) of exactly the network's size: floats in
     [0, 1], or uint8 that is divided by 255; for an event network, counts [T, C, H, W].  Any other
-    file is a picture that Pillow reads, made grey or RGB as `in_channels` asks and resized;
-    transparency becomes black.  The data sets here show bright digits on black.
+    file is a picture of one of `FORMATS` and at most `MAX_PIXELS` (JPEGs eight times as wide and
+    high), made grey or RGB as `in_channels` asks and resized; transparency becomes black.  The data
+    sets here show bright digits on black.
     ValueError, one sentence, for anything else.
     """
     path = Path(path)
@@ -177,9 +183,10 @@ def _source(name: str) -> _Source:
 
 def _load_array(path: Path, network: NetworkConfig) -> np.ndarray:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} must be a .npy array of numbers: {error}") from None
+        # Mapped: reading would first set aside as much as the header says.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # numpy parses the header as Python, which can fail in any way
+        raise ValueError(f"{path} must be a .npy array of numbers: {first_line(error)}") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
         raise ValueError(f"{path} must be a .npy array of numbers")
     shape = (network.in_channels, network.image_height, network.image_width)
@@ -206,8 +213,14 @@ def _load_picture(path: Path, network: NetworkConfig) -> np.ndarray:
     if network.in_channels not in modes:
         raise ValueError(f"a picture gives 1 or 3 channels, so a network of "
                          f"{network.in_channels} channels needs a .npy file, not {str(path)!r}")
+    size = (network.image_width, network.image_height)
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=FORMATS) as opened:
+            if np.prod(opened.size, dtype=object) > MAX_PIXELS:
+                opened.draft(modes[network.in_channels], size)   # a JPEG can be decoded smaller
+            if np.prod(opened.size, dtype=object) > MAX_PIXELS:
+                raise ValueError(f"it must have at most {MAX_PIXELS:,} pixels, "
+                                 f"not {opened.width} x {opened.height}")
             picture = ImageOps.exif_transpose(opened)
             if picture.mode.startswith("I"):
                 # Pillow clips 16-bit grey at 255 when it converts, instead of scaling it.
@@ -216,7 +229,6 @@ def _load_picture(path: Path, network: NetworkConfig) -> np.ndarray:
                 picture = picture.convert("RGBA")
                 picture = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture)
             picture = picture.convert(modes[network.in_channels])
-            size = (network.image_width, network.image_height)
             if picture.size != size:
                 picture = picture.resize(size, Image.Resampling.BILINEAR)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -26,8 +26,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hw.command import first_line
 from hw.model import InputFormat
 from hw.network import Classifier, Kind, NetworkConfig
+from quantize import hdf5
 from quantize.checkpoint import Checkpoint
 from quantize.findings import Analysis
 from quantize.fuse import BN_EPSILON
@@ -64,10 +66,13 @@ def read(path: Path | str) -> "nir.NIRGraph":
     except ImportError:
         raise ImportError("NIR graphs need the package nir: pip install nir") from None
     try:
-        graph = nir.read(path)
-    except Exception as error:  # the reader lets through whatever a wrong file makes it raise
-        text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise ValueError(f"{path} is not a whole NIR graph: {text}") from None
+        # As nir.read does, but for what reads the file.
+        node = hdf5.read(path).get("node")
+        if not isinstance(node, dict):
+            raise ValueError("it must have a group 'node'")
+        graph = nir.dict2NIRNode({"type_check": True} | node)
+    except Exception as error:  # nir lets through whatever a wrong file makes it raise
+        raise ValueError(f"{path} is not a whole NIR graph: {first_line(error)}") from None
     if not isinstance(graph, nir.NIRGraph):
         raise ValueError(f"{path} must hold a NIR graph, not {type(graph).__name__}")
     return graph

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hw.command import first_line
 from hw.model import InputFormat
 from hw.network import Classifier, NetworkConfig
 from quantize.analyze import walk_tensors
@@ -258,8 +259,8 @@ def _run(module: nn.Module, inputs: Tensor, analysis: Analysis) -> _Run | None:
         with torch.no_grad():
             logits = module(inputs)
     except Exception as error:  # code of others can raise anything
-        text = (str(error).strip() or type(error).__name__).splitlines()[0]
-        analysis.add("", "forward", f"it does not run on inputs {tuple(inputs.shape)!r}: {text}",
+        analysis.add("", "forward", f"it does not run on inputs {tuple(inputs.shape)!r}: "
+                     f"{first_line(error)}",
                      "give inputs as module(inputs) takes them")
         return None
     finally:

@@ -23,6 +23,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hw.command import first_line
+
 METADATA = "spikeloom"  # key of our JSON in the metadata of a safetensors file
 PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 ZIP = b"PK\x03\x04"
@@ -98,7 +100,7 @@ def _read_safetensors(path: Path) -> TensorFile:
             metadata = (file.metadata() or {}).get(METADATA)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file: {_line(error)}") from None
+        raise ValueError(f"{path} is not a whole safetensors file: {first_line(error)}") from None
     try:
         parsed = None if metadata is None else json.loads(metadata)
     except json.JSONDecodeError as error:
@@ -124,7 +126,7 @@ def _read_pickle(path: Path, weights: str) -> TensorFile:
     except Exception as error:  # a damaged pickle can raise anything
         kind = "" if data.startswith(ZIP) else " (cut short, or of another kind)"
         raise ValueError(f"{path} is not a whole PyTorch checkpoint{kind}: "
-                         f"{_line(error)}") from None
+                         f"{first_line(error)}") from None
     return _open_container(path, content, weights)
 
 
@@ -147,8 +149,3 @@ def _open_container(path: Path, content: object, weights: str) -> TensorFile:
                              f"not {type(value).__name__}")
         tensors[str(name)] = value
     return TensorFile(tensors, container, None)
-
-
-def _line(error: Exception) -> str:
-    """First line of a message, without its full stop."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

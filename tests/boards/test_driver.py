@@ -58,7 +58,8 @@ def test_encode_is_little_endian_twos_complement(bits, expected):
 @pytest.mark.parametrize("part, busy", [(4096, 0), (7, 0), (4096, 3)])
 def test_inferences(part, busy):
     with FakeBoard(IDENTITY, [answer(3), answer(7, 2000)], busy, part=part) as board:
-        answers, remote = infer(board, 2)
+        # Patient: on a machine that does other things, a thread may rest for long.
+        answers, remote = infer(board, 2, reply=5, quiet=2)
     assert [each.predicted for each in answers] == [3, 7]
     assert answers[1].logits.tolist() == [-5] * 7 + [1 << 33] + [-5] * 2
     assert answers[1].counters.tolist() == [[2000 + n, 10 * n, n] for n in range(LAYERS)]
@@ -220,6 +221,16 @@ def test_status():
     with FakeBoard(IDENTITY) as board, SerialPort(board.path, 115200) as port:
         assert RemoteBoard(port, reset=False).status() == Status(False, True, Flag.LOADED, 5, 0)
     assert [frame.command for frame in board.requests] == [Command.IDENTIFY, Command.STATUS]
+
+
+def test_a_status_of_another_size():
+    class Other(FakeBoard):
+        def handle(self, frame):
+            return b"1234567" if frame.command == Command.STATUS else super().handle(frame)
+
+    with (Other(IDENTITY) as board, SerialPort(board.path, 115200) as port,
+          pytest.raises(LinkError, match=r"^the status must have 8 bytes, not 7$")):
+        RemoteBoard(port, reset=False).status()
 
 
 def test_slow_lines_have_time():

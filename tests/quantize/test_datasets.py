@@ -181,6 +181,16 @@ def test_bad_npy(tmp_path: Path, array: np.ndarray, message: str) -> None:
         datasets.load_image(tmp_path / "bad.npy", GREY)
 
 
+def test_npy_that_claims_more_than_it_has(tmp_path: Path) -> None:
+    """Nothing is set aside for it: a terabyte would not be there."""
+    np.save(tmp_path / "bad.npy", np.zeros(8))
+    content = (tmp_path / "bad.npy").read_bytes()
+    (tmp_path / "bad.npy").write_bytes(content.replace(b"(8,), }          ",
+                                                       b"(1000000000000,)}"))
+    with pytest.raises(ValueError, match=r"must be a \.npy array of numbers: "):
+        datasets.load_image(tmp_path / "bad.npy", GREY)
+
+
 def test_npy_is_not_unpickled(tmp_path: Path) -> None:
     np.save(tmp_path / "bad.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match=r"must be a \.npy array of numbers"):
@@ -212,6 +222,27 @@ def test_picture_keeps_rows_and_columns(tmp_path: Path) -> None:
     Image.fromarray(pixels).save(tmp_path / "ramp.png")
     np.testing.assert_allclose(datasets.load_image(tmp_path / "ramp.png", GREY)[0] * 255, pixels,
                                atol=1e-5)
+
+
+def test_large_pictures(tmp_path: Path) -> None:
+    """A small file may stand for many pixels; those of a JPEG need not all be decoded."""
+    side = int(datasets.MAX_PIXELS ** 0.5)
+    large = Image.new("L", (side, side + 1), 51)
+    large.save(tmp_path / "large.png")
+    assert (tmp_path / "large.png").stat().st_size < 1 << 15
+    with pytest.raises(ValueError, match=rf"large\.png must be .*: it must have at most "
+                                         rf"16,777,216 pixels, not {side} x {side + 1}$"):
+        datasets.load_image(tmp_path / "large.png", GREY)
+    large.save(tmp_path / "large.jpg")
+    np.testing.assert_allclose(datasets.load_image(tmp_path / "large.jpg", COLOUR),
+                               np.full((3, 4, 6), 0.2))
+
+
+def test_postscript_is_not_executed(tmp_path: Path) -> None:
+    Image.new("L", (6, 4)).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="cannot identify image file"):
+        datasets.load_image(tmp_path / "a.png", GREY)
 
 
 def test_bad_pictures(tmp_path: Path) -> None:
