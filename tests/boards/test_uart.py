@@ -8,9 +8,13 @@ Testbenches only drive and collect; tests compare after the run.
 import numpy as np
 import pytest
 from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from boards.uart import Receiver, Transmitter, divisor_for
+from sim.units import UnitError, run_unit
 
 EDGES = [0x00, 0xFF, 0x01, 0x80, 0x55, 0xAA, 0x7F, 0xFE]
 DIVISORS = [4, 5, 7, 16, 100]
@@ -256,3 +260,33 @@ def test_divisor_must_leave_a_middle(unit, divisor):
     with pytest.raises(ValueError,
                        match=rf"^divisor must be an integer of at least 4, not {divisor!r}$"):
         unit(divisor)
+
+
+class Echo(wiring.Component):
+    """What comes goes back."""
+
+    def __init__(self, divisor):
+        self._divisor = divisor
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.receiver = receiver = Receiver(self._divisor)
+        m.submodules.queue = queue = SyncFIFO(width=8, depth=4)
+        m.submodules.transmitter = transmitter = Transmitter(self._divisor)
+        m.d.comb += [receiver.rx.eq(self.rx), queue.w_data.eq(receiver.o.payload),
+                     queue.w_en.eq(receiver.o.valid), self.tx.eq(transmitter.tx)]
+        wiring.connect(m, queue.r_stream, transmitter.i)
+        return m
+
+
+@pytest.mark.parametrize("bit", [160, pytest.param(157, marks=pytest.mark.slow),
+                                 pytest.param(163, marks=pytest.mark.slow)])
+def test_against_another_uart(bit):
+    """Also of one whose clock is 2 % faster or slower."""
+    run_unit(Echo(8), "tests.boards.uart_bench", {"period": 20, "bit": bit})
+
+
+def test_another_uart_at_another_rate():
+    with pytest.raises(UnitError, match=r"uart_bench\.echo: "):
+        run_unit(Echo(8), "tests.boards.uart_bench", {"period": 20, "bit": 190})
