@@ -24,7 +24,7 @@ import numpy as np
 
 from hw.area_terms import unit_terms
 from hw.block_ram import block_ram
-from hw.command import Outcome, Parser, execute
+from hw.command import Outcome, Parser, execute, first_line
 from hw.config import HardwareConfig
 
 MODEL = Path(__file__).parent / "area.json"
@@ -113,7 +113,7 @@ class AreaModel:
             return model
         except (OSError, KeyError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"area model must be a file of `python -m hw.area fit`, not "
-                             f"{str(path)!r}: {error}") from None
+                             f"{str(path)!r}: {first_line(error)}") from None
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import Any
 
 from hw.axi import PORT_BITS
 from hw.bounds import layer_bounds, signed_width
+from hw.command import first_line
 from hw.layout import (
     DEFAULT_BANKS,
     DEFAULT_LANES,
@@ -269,7 +270,7 @@ class HardwareConfig:
             return cls(**dict(values) | {"geometry": Geometry(**values["geometry"]),
                                          "spike_lines": tuple(values["spike_lines"])})
         except (KeyError, TypeError) as error:
-            raise ValueError(f"hardware configuration is incomplete: {error}") from None
+            raise ValueError(f"hardware configuration is incomplete: {first_line(error)}") from None
 
 
 def _depths(plan: MemoryPlan) -> dict[str, Any]:

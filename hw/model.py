@@ -20,6 +20,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from hw.command import first_line
 from hw.network import Layer, NetworkConfig, Output
 
 FORMAT_VERSION = 1
@@ -251,7 +252,8 @@ class FixedPointModel:
         except KeyError as error:
             raise ValueError(f"model directory {directory} has no entry {error}") from None
         except TypeError as error:
-            raise ValueError(f"model directory {directory} has a wrong manifest: {error}") from None
+            raise ValueError(f"model directory {directory} has a wrong manifest: "
+                             f"{first_line(error)}") from None
 
 
 @dataclass(frozen=True)
@@ -330,7 +332,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         raise ValueError(f"model directory must hold {MANIFEST}, not {str(directory)!r}: "
                          "python -m quantize makes one") from None
     except (json.JSONDecodeError, UnicodeDecodeError, NotADirectoryError) as error:
-        raise ValueError(f"{path} must be a JSON manifest: {error}") from None
+        raise ValueError(f"{path} must be a JSON manifest: {first_line(error)}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT_VERSION:
         raise ValueError(f"{path} must have format {FORMAT_VERSION}, "
                          f"not {manifest.get('format') if isinstance(manifest, dict) else None!r}")
@@ -350,7 +352,7 @@ def load_checked(directory: Path, name: str, manifest: dict[str, Any]) -> dict[s
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path} must be a safetensors file: {error}") from None
+        raise ValueError(f"{path} must be a safetensors file: {first_line(error)}") from None
 
 
 def _check_layer(layer: Layer, tensors: LayerTensors, weight_bits: int) -> None:

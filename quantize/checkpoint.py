@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hw.command import Outcome, Parser, execute
+from hw.command import Outcome, Parser, execute, first_line
 from hw.model import InputFormat
 from hw.network import NetworkConfig
 from quantize import tensor_file
@@ -283,7 +283,7 @@ def _own_network(path: Path, metadata: dict[str, Any]) -> NetworkConfig | None:
     try:
         return NetworkConfig.from_dict(metadata["network"])
     except (ValueError, TypeError) as error:
-        raise ValueError(f"metadata of {path} is wrong: {error}") from None
+        raise ValueError(f"metadata of {path} is wrong: {first_line(error)}") from None
 
 
 def _own_input(path: Path, metadata: dict[str, Any]) -> InputFormat | None:
@@ -293,7 +293,8 @@ def _own_input(path: Path, metadata: dict[str, Any]) -> InputFormat | None:
         values = dict(metadata["input"])
         return InputFormat(**values | {"mean": tuple(values["mean"]), "std": tuple(values["std"])})
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"metadata of {path} has a wrong input format: {error}") from None
+        raise ValueError(f"metadata of {path} has a wrong input format: "
+                         f"{first_line(error)}") from None
 
 
 def _agree(path: Path, who: str, facts: Mapping[str, Any], other: str,

@@ -85,7 +85,7 @@ def _idx(path: Path, *shape: int) -> np.ndarray:
         with gzip.open(path) as file:
             content = file.read()
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} must be a gzipped idx file: {error}") from None
+        raise ValueError(f"{path} must be a gzipped idx file: {first_line(error)}") from None
     header = bytes((0, 0, 8, len(shape))) + np.array(shape, ">u4").tobytes()
     if not content.startswith(header) or len(content) != len(header) + np.prod(shape):
         raise ValueError(f"{path} must be an idx file of {' x '.join(map(str, shape))} bytes")
@@ -232,6 +232,6 @@ def _load_picture(path: Path, network: NetworkConfig) -> np.ndarray:
             if picture.size != size:
                 picture = picture.resize(size, Image.Resampling.BILINEAR)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} must be a picture or a .npy array: {error}") from None
+        raise ValueError(f"{path} must be a picture or a .npy array: {first_line(error)}") from None
     array = np.asarray(picture, np.float32) / 255
     return np.ascontiguousarray(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a checkpoint to a model directory: calibrate, quantize, measure, write."""
 
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 
 from hw.bounds import layer_bounds, signed_width
-from hw.command import doing, progress_bar
+from hw.command import doing, first_line, progress_bar
 from hw.model import FixedPointModel, Samples, check_output
 from hw.network import Output
 from quantize import activity, datasets, fixed
@@ -220,9 +219,10 @@ def accuracy_line(accuracy: Accuracy, name: str) -> str:
 def read_calibration(path: Path) -> np.ndarray:
     """The array of a .npy file; ValueError if it is none of real numbers."""
     try:
-        images = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"calibration file must be a .npy array: {error}") from None
+        # Mapped: reading would first set aside as much as the header says.
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # numpy parses the header as Python, which can fail in any way
+        raise ValueError(f"calibration file must be a .npy array: {first_line(error)}") from None
     if not isinstance(images, np.ndarray) or images.dtype.kind not in "biuf":
         raise ValueError("calibration file must be one .npy array of real numbers, "
                          f"not {getattr(images, 'dtype', 'an archive')}")
@@ -234,10 +234,9 @@ def read_held_out(path: Path, checkpoint: Checkpoint) -> HeldOut:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("inputs", "labels")}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError,
-            zipfile.BadZipFile) as error:
+    except Exception as error:  # likewise, and zipfile can fail, too
         raise ValueError("--data must be a .npz file with inputs and labels, as numpy.savez("
-                         f"FILE, inputs=..., labels=...) writes it: {error}") from None
+                         f"FILE, inputs=..., labels=...) writes it: {first_line(error)}") from None
     inputs, labels = arrays["inputs"], arrays["labels"]
     if inputs.dtype.kind not in "biuf" or not inputs.ndim:
         raise ValueError(f"inputs of --data must be real numbers, not {inputs.dtype}")

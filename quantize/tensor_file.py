@@ -104,7 +104,7 @@ def _read_safetensors(path: Path) -> TensorFile:
     try:
         parsed = None if metadata is None else json.loads(metadata)
     except json.JSONDecodeError as error:
-        raise ValueError(f"metadata of {path} must be JSON: {error}") from None
+        raise ValueError(f"metadata of {path} must be JSON: {first_line(error)}") from None
     if parsed is not None and not isinstance(parsed, dict):
         raise ValueError(f"metadata of {path} must be a JSON object, not {parsed!r}")
     return TensorFile(tensors, "", parsed)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hw.command import first_line
 from sim.metrics import BY_KEY, METRICS, Metric
 
 Figures = Mapping[str, Mapping[str, float]]   # by case and metric
@@ -70,7 +71,7 @@ def read_figures(path: Path) -> dict[str, dict[str, float]]:
                 for result in json.loads(path.read_text())["results"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"--against must name a result of python -m sim.bench, "
-                         f"not {str(path)!r}: {error}") from None
+                         f"not {str(path)!r}: {first_line(error)}") from None
 
 
 def compare(before: Figures, now: Figures) -> list[Change]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hw.command import first_line
 from sim.against import Change, change_rows
 from sim.build import write_whole
 from sim.metrics import METRICS, Result
@@ -61,7 +62,7 @@ def load(path: Path) -> Benchmark:
         return Benchmark(**values, results=results)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(path)!r} must be a result of python -m sim.bench of this version: "
-                         f"{error}") from None
+                         f"{first_line(error)}") from None
 
 
 def page(benchmark: Benchmark) -> list[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from hw.command import Outcome, Parser, execute, progress_bar
+from hw.command import Outcome, Parser, execute, first_line, progress_bar
 from hw.generate import accelerator_verilog
 from hw.options import positive
 from sim import scaling_plot
@@ -84,7 +84,7 @@ def read_points(path: Path) -> list[Point]:
         return [Point(**values) for values in json.loads(path.read_text())["points"]]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(path)!r} must be a result of python -m sim.bench scaling: "
-                         f"{error}") from None
+                         f"{first_line(error)}") from None
 
 
 def measure_point(curve: str, case: Case, mapped: bool) -> tuple[Point, list[str]]:

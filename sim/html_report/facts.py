@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hw.command import first_line
 from hw.compiler import Program
 from hw.memory_map import MemoryMap, memory_map
 from hw.network import Kind, Layer, NetworkConfig, Output
@@ -74,7 +75,7 @@ def read_json(path: Path, keys: Sequence[str]) -> Mapping[str, Any]:
     try:
         content = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} must be JSON: {error}") from None
+        raise ValueError(f"{path} must be JSON: {first_line(error)}") from None
     if not isinstance(content, dict) or not set(keys) <= set(content):
         raise ValueError(f"{path} must be an object with {', '.join(keys)}, "
                          f"not {str(content)[:60]!r}")

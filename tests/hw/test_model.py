@@ -80,6 +80,8 @@ def edit(saved, **changes):
     (lambda d: edit(d, residual={"width": 99, "fraction": 1}),
      r"residual width must be 4 to 24, not 99"),
     (lambda d: edit(d, residual={}), r"model directory .* has a wrong manifest: .*"),
+    (lambda d: edit(d, residual={"width": 8, "fraction": 1, "\n": 1}),
+     r"model directory .* has a wrong manifest: .*"),
     (lambda d: edit(d, bias_shift={}), r"model directory .* has no entry .*"),
     (lambda d: edit(d, bias_shift=dict.fromkeys(shifts(d), -1)),
      r"bias_shift of \S+ must be an integer of at least 0, not -1"),
