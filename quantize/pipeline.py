@@ -226,7 +226,7 @@ def read_calibration(path: Path) -> np.ndarray:
     if not isinstance(images, np.ndarray) or images.dtype.kind not in "biuf":
         raise ValueError("calibration file must be one .npy array of real numbers, "
                          f"not {getattr(images, 'dtype', 'an archive')}")
-    return images
+    return np.array(images)
 
 
 def read_held_out(path: Path, checkpoint: Checkpoint) -> HeldOut:
