@@ -23,6 +23,8 @@ class Capture(wiring.Component):
 
     Ports: `go` (a read was decided), `samples` (as `dq_i` of `Ddr3Pins`), `position` of the first
     word in samples, changed only while nothing is `under_way`; `valid`, `block`.
+    Within 20 cycles of a read, `position` rises by no more than `SLOTS` in a cycle, or that read,
+    although it is over, would seem to be still to come.
     """
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from amaranth import ClockDomain, Const, Instance, Module, Signal, Value
+from amaranth import ClockDomain, Const, Instance, Module, ResetInserter, Signal, Value
 from amaranth.back import rtlil
 from amaranth.hdl import Assert, Assume, Elaboratable, Fragment, MemoryInstance
 
@@ -162,10 +162,14 @@ class Harness:
         self.m.submodules.history = self._history = Module()
         self.started = self.later(Const(1), "started")
 
-    def add(self, unit: Elaboratable, name: str = "unit") -> Probes:
-        """Put a unit in; its inputs are to be driven, by `free` or otherwise."""
+    def add(self, unit: Elaboratable, name: str = "unit", reset: Any = None) -> Probes:
+        """Put a unit in; its inputs are to be driven, by `free` or otherwise.
+
+        reset: of the unit, which has none but that of its first cycle by default
+        """
         probes = Probes(unit)
-        self.m.submodules[name] = probes.fragment
+        self.m.submodules[name] = (probes.fragment if reset is None
+                                   else ResetInserter(reset)(probes.fragment))
         return probes
 
     def free(self, shape: Any, name: str) -> Any:

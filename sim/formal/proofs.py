@@ -11,6 +11,11 @@ from sim.formal import (
     bursts,
     chips,
     ddr3,
+    ddr3_capture,
+    ddr3_controller,
+    ddr3_power_up,
+    ddr3_reads,
+    ddr3_training,
     dispatch,
     drain,
     finish,
@@ -35,7 +40,8 @@ from sim.formal.harness import Proof
 ALL: tuple[Proof, ...] = tuple(
     proof for module in (lif, attention, attending, finish, pool, token_sum, results, scan,
                          dispatch, lanes, drain, queues, bursts, gates, registers, waiting,
-                         memory, image, link, chips, ddr3, flash, arbiter, image_check, boards)
+                         memory, image, link, chips, ddr3, ddr3_reads, ddr3_capture, ddr3_power_up,
+                         ddr3_training, ddr3_controller, flash, arbiter, image_check, boards)
     for proof in module.PROOFS)
 
 

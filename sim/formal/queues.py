@@ -21,21 +21,22 @@ BUFFERED_DEPTHS = (QUEUE, PARAM_SLOTS, 16, READ_AHEAD)
 class Scoreboard:
     """What a queue of any kind promises, told by one item at a time, which can be any.
 
-    An item that goes in when `marked` says so is followed, one at a time: when as many items have
-    come out as were before it, it comes out, and equals what went in.  As that holds for any item,
-    none is lost, duplicated, moved or changed.
+    An item that goes in when `marked` says so, by default at any time, is followed, one at a time:
+    when as many items have come out as were before it, it comes out, and equals what went in.  As
+    that holds for any item, none is lost, duplicated, moved or changed.
 
     level:    items inside
     followed: one of them is, `ahead` items are before it, and it is `item`
     """
 
     def __init__(self, proof: Harness, push: Any, item: Any, pop: Any, popped: Any,
-                 capacity: int, name: str = "item") -> None:
+                 capacity: int, name: str = "item", marked: Any = None) -> None:
         self.level = Signal(range(capacity + 2), name=f"{name}_level")
         self.followed, self.ahead = Signal(name=f"{name}_followed"), Signal(
             range(capacity + 2), name=f"{name}_ahead")
         self.item = Signal(Value.cast(item).shape(), name=f"{name}_followed_value")
-        m, marked = proof.m, proof.free(1, f"{name}_marked")
+        m = proof.m
+        marked = proof.free(1, f"{name}_marked") if marked is None else marked
         m.d.sync += self.level.eq(self.level + push - pop)
         with m.If(push & marked & ~self.followed):
             m.d.sync += [self.followed.eq(1), self.ahead.eq(self.level - pop),
@@ -86,20 +87,26 @@ def _buffered(depth: int, units: ModuleType) -> Harness:
     return proof
 
 
+def buffered_levels(proof: Harness, probes: Probes, path: str, items: Any, depth: int) -> None:
+    """How many of `items` lie in which part of a SyncFIFOBuffered, so that induction knows."""
+    inner, name = depth - 1, f"{path}queue".removeprefix("queue.").replace(".", "_")
+    start, shown, level = (probes[path + name] for name in ("consume", "r_rdy", "inner_level"))
+    proof.claim(f"{name}_level", items == level + shown)
+    proof.claim(f"{name}_inner_level", level <= inner)
+    # The word in front is in a register of its own, and moves there within a cycle.
+    proof.implies(f"{name}_front", ~shown, level <= 1)
+    proof.claim(f"{name}_start", start < inner)
+    proof.claim(f"{name}_end", probes[path + "produce"] == around(
+        start, level, inner, proof.m, f"{name}_end_at"))
+
+
 def buffered_invariant(proof: Harness, probes: Probes, path: str, board: Scoreboard,
                        depth: int) -> None:
     """Where the items of a scoreboard lie in a SyncFIFOBuffered, so that induction knows."""
-    inner = depth - 1
-    start, shown, level = (probes[path + name] for name in ("consume", "r_rdy", "inner_level"))
-    proof.claim("queue_level", board.level == level + shown)
-    proof.claim("queue_inner_level", level <= inner)
-    # The word in front is in a register of its own, and moves there within a cycle.
-    proof.implies("queue_front", ~shown, level <= 1)
-    proof.claim("queue_start", start < inner)
-    proof.claim("queue_end", probes[path + "produce"] == around(start, level, inner, proof.m,
-                                                                "queue_end_at"))
+    buffered_levels(proof, probes, path, board.level, depth)
+    start, shown = (probes[path + name] for name in ("consume", "r_rdy"))
     word = probes.word(proof.m, path + "storage", around(
-        start, Mux(shown, board.ahead - 1, board.ahead)[:len(board.ahead)], inner, proof.m,
+        start, Mux(shown, board.ahead - 1, board.ahead)[:len(board.ahead)], depth - 1, proof.m,
         "queue_at"), len(board.item))
     front = shown & (board.ahead == 0)
     proof.implies("queue_word", board.followed,
