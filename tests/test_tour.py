@@ -59,6 +59,7 @@ def test_it_is_stored_without_outputs():
     assert cells and not any(cell.outputs or cell.execution_count for cell in cells)
 
 
+@pytest.mark.slow
 def test_it_ends_in_a_picture(tiny, tmp_path):
     found = notebook(CHECKPOINT=str(tiny), OUT=str(tmp_path), SAMPLES=1)
     check_picture(execute(found))

@@ -65,7 +65,8 @@ def test_a_choice_of_an_older_engine_is_made_anew(tmp_path, monkeypatch):
     assert board_hardware(MODEL, SHIPPED_MODEL, ARTY, tmp_path)[0].geometry.banks == 4
 
 
-@pytest.mark.parametrize("name", ["arty_a7", pytest.param("arty_a7_100", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["arty_a7", "arty_a7_100"])
 def test_the_shipped_choice_is_the_explorers(name):
     """Fails when engine or area model changed: `python -m hw.explore --board NAME --keep`."""
     chosen = explore.search_board(SHIPPED_MODEL, boards.get(name))

@@ -69,6 +69,7 @@ def test_command(tmp_path, capsys):
     assert "residual additions" in text and "on-chip memory traffic" in text
 
 
+@pytest.mark.slow
 def test_what_neighbours_share_is_executed_once(tmp_path, capsys):
     """The events that the RTL's lanes took, against the golden count of what is shared."""
     model = measured_model(EVEN, 1.0, 1.0)
