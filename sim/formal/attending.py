@@ -178,6 +178,11 @@ PROOFS = [
             Break("m.If(finishing & entry.last)", "m.If(finishing)"),
             Break("fetch.o.ready.eq(~waits)", "fetch.o.ready.eq(1)"),
             Break("m.If(clear_row == kvs[0].rows - 1)", "m.If(clear_row == kvs[0].rows - 2)"))),
+        ("both", "two engines, two timesteps", (2, 2, 1), 25, (
+            Break("lif.last.eq(s2.timestep == last_of(m, ins.timesteps)[:4])", "lif.last.eq(1)"),
+            Break("part = slice(n * lanes, (n + 1) * lanes)", "part = slice(0, lanes)"),
+            Break("m.d.sync += address.eq(address + ins.target_step)",
+                  "m.d.sync += address.eq(address + 1)"))),
         ("groups", "two engines, groups of two words one after the other", (2, 1, 1), 29, (
             Break("entry.events.eq(waiting.events & masks)", "entry.events.eq(waiting.events)"),
             Break("bank.eq(bank + words)", "bank.eq(bank + 1)"),

@@ -70,10 +70,10 @@ def _requantized(proof: Harness, y: Any, shift: Any, left: int, name: str) -> Si
     return result
 
 
-def _residual(sizes: dict[str, int], units: ModuleType) -> Harness:
+def _residual(sizes: dict[str, int], units: ModuleType, parity: bool = False) -> Harness:
     """Both neurons of every beat, what is counted, and one word of the stream at any address."""
     proof = Harness()
-    m, hardware = proof.m, _hardware(sizes)
+    m, hardware = proof.m, _hardware(sizes, parity=parity)
     unit = units.Residual(hardware)
     probes = proof.add(unit)
     instruction = proof.constant(Instruction(hardware), "instruction")
@@ -89,7 +89,8 @@ def _residual(sizes: dict[str, int], units: ModuleType) -> Harness:
         same = proof.later(at, f"at{cycles}", cycles) == at
         proof.assume(~(valid & proof.later(valid, f"valid{cycles}", cycles) & same))
     neurons = hardware.geometry.neurons
-    old = probes.word(m, "stream", at, neurons * width)
+    stored = neurons * width + parity
+    old = probes.word(m, "stream", at, stored)
 
     is_residual = instruction.emit == Emit.RESIDUAL
     top, bottom = (1 << width - 1) - 1, -(1 << width - 1)
@@ -123,8 +124,12 @@ def _residual(sizes: dict[str, int], units: ModuleType) -> Harness:
     kept = Signal(neurons * width, name="kept")
     with m.If(proof.later(writes, "written", 2)):
         m.d.sync += kept.eq(proof.later(new, "new_before", 2))
-    held = probes.word(m, "stream", place, neurons * width)
-    proof.claim("kept", held == kept)
+    held = probes.word(m, "stream", place, stored)
+    proof.claim("kept", held[:neurons * width] == kept)
+    if parity:
+        proof.claim("no_error", ~unit.error)
+        for row in range(hardware.residual_words):
+            proof.claim(f"whole{row}", ~probes.word(m, "stream", row, stored).xor())
     return proof
 
 
@@ -144,4 +149,10 @@ PROOFS = [
          (_BIAS, _COUNT), lambda units, sizes=sizes: _current(sizes, units)),
         ("residual", "rounded to nearest, added and limited exactly; saturations counted; kept",
          (_ROUND, _LIMIT, _FITS, _COUNTED), lambda units, sizes=sizes: _residual(sizes, units)))
+] + [
+    Proof("residual-checked", "hw.residual", "likewise with a parity bit in each word; no error",
+          lambda units: _residual({}, units, parity=True), depth=8, induction=8,
+          broken=(Break("Cat(new_values, new_values.as_value().xor())",
+                        "Cat(new_values, new_values[0].xor())"),
+                  Break("stored.eq(read.data[-1])", "stored.eq(read.data[-2])"), _ROUND)),
 ]

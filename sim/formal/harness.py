@@ -92,7 +92,8 @@ class Probes:
 
         def note(frame: FrameType, event: str, _: Any) -> None:
             if event == "return" and frame.f_code.co_name == "elaborate":
-                self._locals[id(frame.f_locals["self"])] = dict(frame.f_locals)
+                # Those of a class that another one extends come first.
+                self._locals.setdefault(id(frame.f_locals["self"]), {}).update(frame.f_locals)
 
         # Signals of `a, b = Signal(), Signal()` have no name but that of the variable.
         before = sys.getprofile()
@@ -136,6 +137,17 @@ class Probes:
         instance.read_port(domain="comb", addr=at, data=data, en=Const(1), transparent_for=())
         m.d.comb += at.eq(address)
         return data
+
+    def flip(self, m: Module, memory: str, address: Any, mask: Any) -> None:
+        """Flip bits of a memory word at the end of this cycle, through ports of their own."""
+        instance, = _memories(self._at(memory.split(".")))
+        width = len(instance._read_ports[0]._data)
+        word = self.word(m, memory, address, width)
+        name = memory.split(".")[-1]
+        at = Signal(len(instance._read_ports[0]._addr), name=f"{name}_flip_at")
+        flipped, enable = Signal(width, name=f"{name}_flipped"), Signal(name=f"{name}_flips")
+        m.d.comb += [at.eq(address), flipped.eq(word ^ mask), enable.eq(Value.cast(mask).any())]
+        instance.write_port(domain="sync", addr=at, data=flipped, en=enable)
 
     def _at(self, path: list[str]) -> Fragment:
         fragment = self.fragment

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """LaneArray: the sum of a group is that of the weights that its events name, exactly."""
 
-from types import ModuleType
+from collections.abc import Sequence
 from typing import Any
 
 from amaranth import Array, Const, Mux, Signal, Value, signed
 from amaranth.lib import data
 
 from hw.config import HardwareConfig
-from hw.lanes import EVENT_COUNT_BITS
+from hw.lanes import EVENT_COUNT_BITS, LaneArray, tree_levels
 from sim.formal.harness import Break, Harness, Probes, Proof, small
 
 WIDE = 32
@@ -17,15 +17,22 @@ ROWS = 3   # of weights, besides the one of zeros
 IMAGES = ((0, 0b1001, 0b0110, 0b1111), (0, 0b0111, 0b1110, 0b1000), (0, 0x4b29, 0x87d1, 0xfe35))
 
 
-def _lanes(changes: dict[str, Any], units: ModuleType) -> Harness:
-    """Any events of any groups; a lane, which can be any, in wide integers."""
+def lane_hardware(**changes: Any) -> HardwareConfig:
+    """Hardware with few weights."""
+    return small(**{"weight_rows": ROWS + 1, "acc_width": 6, "program_words": 8} | changes)
+
+
+def lane_sums(hardware: HardwareConfig, lanes: type[LaneArray]) -> tuple[Harness, Any, Probes]:
+    """Any events of any groups; a lane, which can be any, in wide integers.
+
+    Returns also the unit, of that class, and its probes.
+    """
     proof = Harness()
-    hardware = small(**{"weight_rows": ROWS + 1, "acc_width": 6, "program_words": 8} | changes)
     geometry, bits = hardware.geometry, hardware.weight_bits
     images = [] if hardware.streamed else IMAGES[:geometry.banks]
-    m, unit = proof.m, units.LaneArray(hardware, images)
+    m, unit = proof.m, lanes(hardware, images)
     probes = proof.add(unit)
-    events, levels = proof.drive(unit.i.payload, "i"), units.tree_levels(hardware)
+    events, levels = proof.drive(unit.i.payload, "i"), tree_levels(hardware)
     interval = proof.constant(unit.interval.shape(), "interval")
     m.d.comb += unit.interval.eq(interval)
     proof.assume((interval != 0) & (interval < 6))
@@ -62,7 +69,7 @@ def _lanes(changes: dict[str, Any], units: ModuleType) -> Harness:
                 # That port writes: Dispatch sends it no event then.
                 proof.assume(~writes[bank] | (row == 0))
         weights.append(weight)
-    m.d.comb += added.eq(sum(weights))
+    m.d.comb += added.eq(tree_sum(weights))
 
     # The accumulator is some cycles behind.
     behind = levels + 1
@@ -91,7 +98,14 @@ def _lanes(changes: dict[str, Any], units: ModuleType) -> Harness:
                          for n in range(geometry.lanes))[lane].as_signed()
             when = {"sum": ~clearing, "kept": 1, "waiting": waits}[name]
             proof.implies(f"unit_{name}", when, held == ours)
-    return proof
+    return proof, unit, probes
+
+
+def tree_sum(terms: Sequence[Any]) -> Any:
+    """Two by two, as in the tree, so that a solver finds equal sums; nothing can overflow."""
+    while len(terms) > 1:
+        terms = [sum(terms[n:n + 2]) for n in range(0, len(terms), 2)]
+    return terms[0]
 
 
 def _writes(proof: Harness, unit: Any, hardware: HardwareConfig) -> Value:
@@ -161,12 +175,12 @@ def _groups(proof: Harness, probes: Probes, unit: Any, hardware: HardwareConfig,
     return waits, sums[0]
 
 
-_NARROW = Break("acc = Signal(signed(width))", "acc = Signal(signed(width - 1))")
-_NEGATE = Break("Cat(negate, base).as_signed()", "Cat(0, base).as_signed()")
+NARROW = Break("acc = Signal(signed(width))", "acc = Signal(signed(width - 1))")
+NEGATE = Break("Cat(negate, base).as_signed()", "Cat(0, base).as_signed()")
 _MOVES = Break("moving.eq(waiting & (busy == 0))", "moving.eq(waiting)")
 _STAYS = Break("m.d.sync += self.sum.eq(finished)", "m.d.sync += self.sum.eq(acc)")
-_LAST_TERM = Break("terms[len(terms) & ~1:]", "terms[:len(terms) & 1]")
-_GATE = Break("weight.as_unsigned() & ~self.wrote[slot // ports].replicate(bits)",
+LAST_TERM = Break("terms[len(terms) & ~1:]", "terms[:len(terms) & 1]")
+GATE = Break("weight.as_unsigned() & ~self.wrote[slot // ports].replicate(bits)",
               "weight.as_unsigned()")
 _CLEARING = Break("lane.close.eq(last.close | self.clearing)", "lane.close.eq(last.close)")
 _RESUME = Break("start = Mux(self.resume, kept, 0)", "start = kept")
@@ -178,22 +192,25 @@ _STREAMED = {"port_bits": 64}
 
 PROOFS = [
     Proof(f"lanes-{label}", "hw.lanes", f"LaneArray, {what}: the exact sum and count of each "
-          "group, once, in order, in time", lambda units, changes=changes: _lanes(changes, units),
+          "group, once, in order, in time", lambda units, changes=changes: lane_sums(
+              lane_hardware(**changes), units.LaneArray)[0],
           depth=11 if "weight_bits" in changes else 9, induction=9,
           broken=broken, quick=label == "shared")
     for label, what, changes, broken in (
         ("fixed", "weights on chip, an event a cycle", {"ports": 1},
-         (_NEGATE, _NARROW, _MOVES, _STAYS)),
+         (NEGATE, NARROW, _MOVES, _STAYS)),
         ("three", "three banks, weights on chip of 4 bits",
-         {**_WIDE, "banks": 3, "ports": 1, "weight_bits": 4}, (_LAST_TERM,)),
+         {**_WIDE, "banks": 3, "ports": 1, "weight_bits": 4}, (LAST_TERM,)),
         ("shared", "shared additions", {"pairs": True},
          (_RESUME, _FORK, _KEPT_COUNT)),
         ("beside", "shared additions, positions beside each other",
          {"banks": 2, "pairs": True, "beside": True}, (_ODD_COUNT,)),
         ("streamed", "second ports that load weights", {"banks": 2, **_STREAMED},
-         (_GATE, _CLEARING)),
+         (GATE, _CLEARING)),
+        ("eight", "all options, eight weights in each cycle",
+         {**_STREAMED, **_WIDE, "banks": 4, "pairs": True, "beside": True}, (GATE, _CLEARING)),
         *((f"{bits}-bit", f"all options, weights of {bits} bits",
            {**_STREAMED, "banks": 2, "pairs": True, "beside": True, "weight_bits": bits,
             "acc_width": bits + 3},
-           (_NARROW, _GATE)) for bits in (4, 6, 8)))
+           (NARROW, GATE)) for bits in (4, 6, 8)))
 ]

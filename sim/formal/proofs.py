@@ -18,15 +18,18 @@ from sim.formal import (
     ddr3_training,
     dispatch,
     drain,
+    faults,
     finish,
     flash,
     gates,
     image,
     image_check,
+    lane,
     lanes,
     lif,
     link,
     memory,
+    parity,
     pool,
     queues,
     registers,
@@ -39,9 +42,10 @@ from sim.formal.harness import Proof
 
 ALL: tuple[Proof, ...] = tuple(
     proof for module in (lif, attention, attending, finish, pool, token_sum, results, scan,
-                         dispatch, lanes, drain, queues, bursts, gates, registers, waiting,
-                         memory, image, link, chips, ddr3, ddr3_reads, ddr3_capture, ddr3_power_up,
-                         ddr3_training, ddr3_controller, flash, arbiter, image_check, boards)
+                         dispatch, lanes, lane, parity, faults, drain, queues, bursts, gates,
+                         registers, waiting, memory, image, link, chips, ddr3, ddr3_reads,
+                         ddr3_capture, ddr3_power_up, ddr3_training, ddr3_controller, flash,
+                         arbiter, image_check, boards)
     for proof in module.PROOFS)
 
 

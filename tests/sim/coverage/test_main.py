@@ -10,6 +10,7 @@ from sim.coverage.__main__ import main
 from sim.coverage.functional import DIMENSIONS
 from sim.coverage.points import Reached
 from sim.coverage.verilog import Simulated
+from sim.draw import draw
 from sim.run import SimulationError
 
 FACT = {name: values[0] for name, values in DIMENSIONS.items()}
@@ -62,8 +63,18 @@ def test_verilog_alone(tmp_path, monkeypatch, capsys):
                         Simulated(Reached(), [FACT], [2], 5))
     assert main(["--verilog", "--only", "2", "--values", "7", "--out", str(tmp_path)]) == 0
     assert main(["--verilog", "--seed", "4", "--out", str(tmp_path)]) == 0
-    assert asked == [(0, [2], 7), (4, [*range(7), 13], 20_000)]
+    assert asked == [(0, [2], 7), (4, list(module.COMBINATIONS), 20_000)]
     assert "0 of 0" in capsys.readouterr().out
+
+
+def test_accelerators_whose_statements_are_counted_have_what_they_are_chosen_for():
+    full, engines = (draw(0, number).program for number in (48, 95))
+    network = full.model.network
+    assert network.embed_dim // network.num_heads == full.hardware.attention_lanes == 16
+    assert full.hardware.attention_engines == 1
+    # A head, padded, in each of the engines.
+    assert engines.model.network.num_heads == engines.hardware.attention_engines == 4
+    assert {48, 95} < set(module.COMBINATIONS)
 
 
 def test_failures(tmp_path, monkeypatch, capsys):
