@@ -131,9 +131,8 @@ CASES = {
 }
 every_case = pytest.mark.parametrize("name", CASES)
 # The others take Amaranth's simulator longer; tests/sim runs their kind in Verilator, too.
-QUICK = {"events-tau1.5", "head-larger-than-a-word",
-         "fc-avgpool-one-token", "spiking-head-tau1.5", "widest-sums-in-the-head",
-         "pairs-one-timestep-odd-rows"}
+QUICK = {"events-tau1.5", "fc-avgpool-one-token", "spiking-head-tau1.5",
+         "widest-sums-in-the-head", "pairs-one-timestep-odd-rows"}
 
 
 @cache

@@ -41,6 +41,7 @@ def test_events_tau_and_spiking_head():
     check(replace(SMALL, static_input=False, tau=1.5, classifier=Classifier.SN_AVGPOOL_FC), 32, 4)
 
 
+@pytest.mark.slow
 def test_sizes_that_divide_by_nothing():
     check(replace(SMALL, embed_dim=24, num_heads=3, in_channels=3, num_classes=7, image_height=7,
                   image_width=9, pool_stages=(True, True, False, True)), 16, 4, weight_bits=4)

@@ -39,6 +39,7 @@ def cycles(inferences):
     return [layer.cycles for inference in inferences for layer in inference.layers]
 
 
+@pytest.mark.slow
 def test_stalls_change_cycles_and_nothing_else():
     """A port of 64 bits, and a ring that holds no more than the largest tile.
 

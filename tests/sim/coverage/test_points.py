@@ -31,6 +31,7 @@ def point(**fields):
     return f"C '{text}' {fields['count']}\n"
 
 
+@pytest.mark.slow
 def test_a_unit_in_the_simulator(tmp_path):
     probed = probed_verilog(Answer(2))
     design = Design({"accelerator.v": probed.verilog, "bench.sv": BENCH}, "bench", {},
