@@ -257,6 +257,16 @@ class Peripheral(wiring.Component):
                     m.d.sync += [self.s_axi_rdata.eq(0), self.s_axi_rresp.eq(SLVERR)]
 
 
+def connect_through(outer: Any, inner: Any) -> list[Any]:
+    """Statements by which each port of `inner` is that of `outer` with the same name."""
+    statements = []
+    for name, member in inner.signature.members.items():
+        ports = getattr(outer, name), getattr(inner, name)
+        source, target = ports if member.flow is In else reversed(ports)
+        statements.append(target.eq(source))
+    return statements
+
+
 class PeripheralTop(wiring.Component):
     """`Peripheral` with the clock and reset of AXI: `aclk`, `aresetn` (low active, synchronous)."""
 
@@ -270,11 +280,7 @@ class PeripheralTop(wiring.Component):
         m.domains.sync = ClockDomain(local=True)
         m.submodules.peripheral = inner = self._peripheral
         m.d.comb += [ClockSignal("sync").eq(self.aclk), ResetSignal("sync").eq(~self.aresetn)]
-        for name, member in inner.signature.members.items():
-            if member.flow is In:
-                m.d.comb += getattr(inner, name).eq(getattr(self, name))
-            else:
-                m.d.comb += getattr(self, name).eq(getattr(inner, name))
+        m.d.comb += connect_through(self, inner)
         return m
 
 

@@ -35,7 +35,16 @@ from hw.compiler import Program, compile_model
 from hw.config import HardwareConfig
 from hw.identity import SIZE
 from hw.network import NetworkConfig
-from hw.soc import ADDRESSES, ANSWER, CONTROL, INFERENCES, MEMORIES, STATUS, peripheral
+from hw.soc import (
+    ADDRESSES,
+    ANSWER,
+    CONTROL,
+    INFERENCES,
+    MEMORIES,
+    STATUS,
+    connect_through,
+    peripheral,
+)
 from sim.benches.models import random_model
 from sim.streams import parameters
 
@@ -61,11 +70,7 @@ class WithIds(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.submodules.inner = inner = self._inner
-        for name, member in inner.signature.members.items():
-            if member.flow is In:
-                m.d.comb += getattr(inner, name).eq(getattr(self, name))
-            else:
-                m.d.comb += getattr(self, name).eq(getattr(inner, name))
+        m.d.comb += connect_through(self, inner)
         return m
 
 
