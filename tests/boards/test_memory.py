@@ -100,8 +100,8 @@ def test_every_logit_of_two_inferences_from_power_up(kind):
 
 
 # Bytes of a burst in each chip, of which a write has 8 in the DDR3.
-@pytest.mark.parametrize(("kind", "read_bytes", "write_bytes"), [
-    ("sdram", 2, 2), pytest.param("ddr3", 16, 8, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "read_bytes", "write_bytes"), [("sdram", 2, 2), ("ddr3", 16, 8)])
 def test_residual_stream_in_the_chip(kind, read_bytes, write_bytes):
     """What the program's traffic says is read and written, besides the image; with spike maps, too:
     tests/sim/test_board_top.py.

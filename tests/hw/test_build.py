@@ -215,7 +215,8 @@ class Timed(toolchains.Toolchain):
         return toolchains.Timing(self.fmax_mhz, target_mhz, {}, [])
 
 
-@pytest.mark.parametrize("mhz, status", [(60, 0), (40, 1)])
+@pytest.mark.parametrize("mhz, status", [
+    pytest.param(60, 0, marks=pytest.mark.slow), (40, 1)])
 def test_a_missed_clock_is_told(run, workspace, monkeypatch, mhz, status):
     monkeypatch.setattr(build, "choose_toolchain", lambda *_: Timed(mhz))
     got, out, err = run(*SMALL, "--model", "model", "--out", f"at{mhz}", "--bitstream",

@@ -64,6 +64,7 @@ def test_many_shapes(changes, lanes, banks, formats):
     check(replace(SMALL, **changes), lanes, banks, **formats)
 
 
+@pytest.mark.slow
 def test_a_wrong_weight_is_found_in_its_layer():
     model = random_model(SMALL)
     tensors = dict(model.tensors)

@@ -39,6 +39,7 @@ def run(docs, *words):
     return main([*words, "--docs", str(docs), "--journals", str(docs.parent / "journals")])
 
 
+@pytest.mark.slow
 def test_rows(docs, capsys):
     assert run(docs) == 0
     printed = capsys.readouterr().out

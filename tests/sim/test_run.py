@@ -39,6 +39,7 @@ def test_pauses_take_cycles(recorded):
     assert all(p.cycles > c.cycles for p, c in zip(paused, continuous))
 
 
+@pytest.mark.slow
 def test_a_hang_is_named():
     program, results = mock.program(), mock.random_results()
     events = mock.events(results, program)
