@@ -4,7 +4,7 @@
 #                    one HTML page about all of it
 #   make demo-board  set up, then the real host infers on 10 images on a simulated board
 #   make test        set up, then the test suite
-#   make test-slow   the tests that take more than about a minute
+#   make test-slow   the tests that take long and whose ground others mostly cover
 #   make verify      50 random networks on random hardware, every value of each (about half an hour)
 #   make fuzz        2,000 damaged and made-up files for each loader
 #   make test-icarus the testbenches on Icarus Verilog as well, which `make tools-icarus` unpacks
