@@ -124,6 +124,10 @@ class HardwareConfig:
             if item.type == "int" or item.type is int:
                 if not isinstance(value, int) or value < 0:
                     raise ValueError(f"{item.name} must be a non-negative integer, not {value!r}")
+        if self.attention_lanes > self.geometry.line_bits:
+            raise ValueError(f"spike_word must be at least {self.attention_lanes // LINE_WORDS}, a "
+                             f"quarter of a head of {self.attention_lanes} channels, and divide "
+                             f"the lanes, not {self.geometry.spike_word!r}")
         line = self.attention_engines * self.attention_lanes
         if (self.attention_engines < 1 or self.geometry.line_bits % line
                 or line % self.geometry.spike_word):

@@ -27,6 +27,8 @@ MODEL, IMAGE = random_model(NETWORK)
     ({"max_timesteps": 17}, "max_timesteps must be 1 to 16, not 17"),
     ({"port_bits": 32}, "port_bits must be 0 (weights on chip), 64 or 128, not 32"),
     ({"timeout_bits": 33}, "timeout_bits must be at most 32, not 33"),
+    ({"attention_lanes": 32}, ("spike_word must be at least 8, a quarter of a head of 32 channels, "
+                               "and divide the lanes, not 4")),
     ({"attention_engines": 3},
      "attention_engines of 4 channels must share words of 4 of a line of 4, not 3"),
     ({"attention_engines": 4, "attention_lanes": 8},

@@ -78,7 +78,7 @@ def test_weights_on_chip(network, lanes, banks, formats):
 @pytest.mark.slow
 @pytest.mark.parametrize(("network", "lanes", "banks"), [
     (replace(SMALL, embed_dim=48, num_heads=3, in_channels=3), 16, 4),
-    (replace(SMALL, embed_dim=64, num_heads=1, num_classes=1), 8, 4),
+    (replace(SMALL, embed_dim=64, num_heads=1, num_classes=1), 16, 4),
     (replace(SMALL, classifier=Classifier.SN_FC_AVGPOOL), 8, 1),
     (replace(SMALL, image_height=1, image_width=1), 8, 2),
 ], ids=["48x3", "head64", "one-bank", "1x1"])

@@ -83,7 +83,7 @@ def test_a_netlist_that_hangs_is_an_error():
     whole = silicon(program)
     stuck = Netlist(whole.text.replace("assign i__ready", "assign i__ready = 0; //"), whole.ports)
     assert stuck.text != whole.text
-    with pytest.raises(SimulationError, match="the netlist hangs: 0 samples went in"):
+    with pytest.raises(SimulationError, match=r"the netlist hangs: \d+ samples went in"):
         run(stuck, program, inputs)
 
 

@@ -51,15 +51,15 @@ def test_sizes_that_divide_by_nothing():
 @pytest.mark.parametrize(("changes", "lanes", "banks", "formats"), [
     ({"embed_dim": 48, "num_heads": 3, "in_channels": 3}, 16, 4, {}),
     ({"embed_dim": 24, "num_heads": 1, "in_channels": 1, "num_classes": 11}, 8, 8, {}),
-    ({"embed_dim": 16, "in_channels": 1}, 3, 1, {}),
-    ({"embed_dim": 64, "num_heads": 1, "num_classes": 1}, 8, 4, {}),
+    ({"embed_dim": 16, "in_channels": 1}, 12, 1, {}),
+    ({"embed_dim": 64, "num_heads": 1, "num_classes": 1}, 16, 4, {}),
     ({"classifier": Classifier.SN_FC_AVGPOOL}, 8, 1, {}),
     ({"classifier": Classifier.FC_AVGPOOL, "timesteps": 1, "depth": 2}, 24, 2, {"weight_bits": 4}),
     ({"timesteps": 16, "tau": 1.5, "static_input": False}, 8, 2, {}),
     ({"image_height": 1, "image_width": 1}, 8, 2, {"weight_bits": 6}),
     ({}, 16, 2, {"input_format": InputFormat(8, False, 1.0, (0.0,) * 2, (1.0,) * 2),
                  "residual": ResidualFormat(24, 8)}),
-], ids=["48x3", "head24", "lanes3", "head64", "sn-fc", "fc-avg-T1", "T16", "1x1", "wide"])
+], ids=["48x3", "head24", "lanes12", "head64", "sn-fc", "fc-avg-T1", "T16", "1x1", "wide"])
 def test_many_shapes(changes, lanes, banks, formats):
     check(replace(SMALL, **changes), lanes, banks, **formats)
 

@@ -121,7 +121,7 @@ def test_events_slow_tau_spiking_head_and_narrow_weights():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("changes", "lanes", "banks", "options", "formats"), [
-    ({"embed_dim": 64, "num_heads": 1}, 8, 8, {"port_bits": 128}, {}),
+    ({"embed_dim": 64, "num_heads": 1}, 16, 8, {"port_bits": 128}, {}),
     ({"classifier": Classifier.SN_FC_AVGPOOL, "embed_dim": 24, "num_heads": 3}, 8, 1,
      {"port_bits": 64}, {}),
     ({"classifier": Classifier.FC_AVGPOOL, "timesteps": 1, "depth": 3}, 24, 4,
