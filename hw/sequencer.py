@@ -2,6 +2,7 @@
 """Sequencer: fetch an instruction, start its units, wait, store the layer's counters."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from amaranth import Cat, Module, Signal
 from amaranth.lib import wiring
@@ -20,6 +21,42 @@ def changing_bits(instructions: Sequence[int], bits: int) -> list[int | None]:
     columns = [tuple(each >> bit & 1 for each in instructions) for bit in range(bits)]
     first = {column: bit for bit, column in reversed(list(enumerate(columns)))}
     return [first[column] if len(set(column)) > 1 else None for column in columns]
+
+
+@dataclass(frozen=True)
+class StoredProgram:
+    """What the program memory of a Sequencer holds.
+
+    words:  of the memory; none if the program comes from outside
+    width:  of a word
+    places: of each bit of the instruction: a bit of the words that one instruction takes (True), or
+            a constant
+
+    The number of words stays that of the program: so does the time that they take.
+    """
+
+    words: list[int]
+    width: int
+    places: list[tuple[bool, int]]
+
+    @classmethod
+    def of(cls, hardware: HardwareConfig, program: Sequence[int]) -> "StoredProgram":
+        """For a program of 32-bit words."""
+        words = Instruction(hardware).words
+        bits = words * WORD_BITS
+        if hardware.streamed:
+            return cls([], WORD_BITS, [(True, bit) for bit in range(bits)])
+        instructions = [sum(word << WORD_BITS * n for n, word in enumerate(program[at:at + words]))
+                        for at in range(0, len(program), words)]
+        found = changing_bits(instructions, bits)
+        kept = sorted(set(found) - {None})
+        width = max(1, -(-len(kept) // words))
+        packed = [sum((each >> bit & 1) << n for n, bit in enumerate(kept))
+                  for each in instructions]
+        place = {bit: n for n, bit in enumerate(kept)}
+        return cls([each >> width * n & (1 << width) - 1 for each in packed for n in range(words)],
+                   width, [(False, instructions[0] >> bit & 1) if home is None
+                           else (True, place[home]) for bit, home in enumerate(found)])
 
 
 class Sequencer(wiring.Component):
@@ -53,9 +90,10 @@ class Sequencer(wiring.Component):
         m = Module()
         words = self._layout.words
         streamed = self._hardware.streamed
-        stored, width, instruction = self._stored()
-        depth = self._hardware.program_words if streamed else len(stored)
-        m.submodules.program = program = Memory(shape=width, depth=max(2, depth), init=stored)
+        stored = StoredProgram.of(self._hardware, self._program)
+        width = stored.width
+        depth = self._hardware.program_words if streamed else len(stored.words)
+        m.submodules.program = program = Memory(shape=width, depth=max(2, depth), init=stored.words)
         read = program.read_port()
         if streamed:
             write = program.write_port()
@@ -65,7 +103,7 @@ class Sequencer(wiring.Component):
         m.d.comb += read.addr.eq(address)
         shifted = Signal(words * width)
         m.d.comb += self.instruction.eq(Cat(shifted[bit] if changes else bit
-                                            for changes, bit in instruction))
+                                            for changes, bit in stored.places))
 
         finished = Signal()
         count_up(m, self.cycles, 1)
@@ -104,25 +142,3 @@ class Sequencer(wiring.Component):
                     with m.If(self.instruction.op == Op.END):
                         m.next = "Restart"
         return m
-
-    def _stored(self) -> tuple[list[int], int, list[tuple[bool, int]]]:
-        """The program memory's words, their width, and each bit of the instruction: a bit of the
-        words that one instruction takes (True), or a constant.
-
-        The number of words stays that of the program: so does the time that they take.
-        """
-        words, program = self._layout.words, self._program
-        bits = words * WORD_BITS
-        if self._hardware.streamed:
-            return [], WORD_BITS, [(True, bit) for bit in range(bits)]
-        instructions = [sum(word << WORD_BITS * n for n, word in enumerate(program[at:at + words]))
-                        for at in range(0, len(program), words)]
-        found = changing_bits(instructions, bits)
-        kept = sorted(set(found) - {None})
-        width = max(1, -(-len(kept) // words))
-        packed = [sum((each >> bit & 1) << n for n, bit in enumerate(kept))
-                  for each in instructions]
-        place = {bit: n for n, bit in enumerate(kept)}
-        return ([each >> width * n & (1 << width) - 1 for each in packed for n in range(words)],
-                width, [(False, instructions[0] >> bit & 1) if home is None
-                        else (True, place[home]) for bit, home in enumerate(found)])

@@ -56,7 +56,7 @@ def contents(program: LaterProgram, results: Mapping[int, Any]) -> dict[str, byt
     if stream:
         named |= _residual(program, stream[-1], results[stream[-1].index].residual)
     if not hardware.streamed:
-        named["program"] = "".join(f"{value:x}\n" for value in program.memory.program).encode()
+        named["program"] = "".join(f"{value:x}\n" for value in program.stored).encode()
     return named
 
 

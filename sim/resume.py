@@ -11,14 +11,20 @@ from hw.axi import BURST
 from hw.compiler import LayerTrace, Program
 from hw.current import ParamRow
 from hw.isa import Instruction, Op
+from hw.sequencer import StoredProgram
 from hw.tiles import Placement, Record, RecordKind, place_tiles, seal
 
 
 @dataclass(frozen=True)
 class LaterProgram(Program):
-    """A program without its input and without the layers before number `first_layer`."""
+    """A program without its input and without the layers before number `first_layer`.
+
+    stored: with weights on chip, what the program memory holds instead, in hardware that knows the
+            whole program
+    """
 
     first_layer: int = 0
+    stored: tuple[int, ...] = ()
 
     @cached_property
     def traces(self) -> tuple[LayerTrace, ...]:
@@ -31,12 +37,14 @@ def from_layer(program: Program, first_layer: int) -> LaterProgram:
     if not 0 < first_layer < len(layers):
         raise ValueError(f"the first layer must be number 1 to {len(layers) - 1}, "
                          f"not {first_layer!r}")
-    steps = tuple(step for step in program.instructions
-                  if step["op"] is Op.END or step.get("layer", -1) >= first_layer)
+    kept = [number for number, step in enumerate(program.instructions)
+            if step["op"] is Op.END or step.get("layer", -1) >= first_layer]
+    steps = tuple(program.instructions[number] for number in kept)
     layout = Instruction(program.hardware)
     words = [word for step in steps for word in layout.encode(step)]
     fields = {name: getattr(program, name) for name in Program.__dataclass_fields__}
     fields |= {"instructions": steps}
+    stored: tuple[int, ...] = ()
     if program.hardware.streamed:
         skipped = sum(layer.tiles for layer in layers[:first_layer])
         fields["tiles"] = tuple(place_tiles([tile.rows for tile in program.tiles[skipped:]],
@@ -44,7 +52,10 @@ def from_layer(program: Program, first_layer: int) -> LaterProgram:
         fields["stream"] = _stream(program, words, skipped, fields["tiles"])
     else:
         fields["memory"] = replace(program.memory, program=words)
-    return LaterProgram(**fields, first_layer=first_layer)
+        whole = StoredProgram.of(program.hardware, program.memory.program).words
+        stored = tuple(whole[layout.words * number + word] for number in kept
+                       for word in range(layout.words))
+    return LaterProgram(**fields, first_layer=first_layer, stored=stored)
 
 
 def _stream(program: Program, words: list[int], skipped: int,

@@ -4,7 +4,7 @@
 import pytest
 
 from hw.isa import WORD_BITS, Instruction, Op
-from hw.sequencer import Sequencer, changing_bits
+from hw.sequencer import Sequencer, StoredProgram, changing_bits
 from tests.hw.harness import Bench, small_hardware
 
 HARDWARE = small_hardware()
@@ -171,13 +171,13 @@ def test_bits_that_change():
 def test_what_never_changes_is_not_stored():
     """Neither the program memory nor the register has it, and the words are as many."""
     words = [word for fields in PROGRAM for word in LAYOUT.encode(fields)]
-    stored, width, bits = Sequencer(HARDWARE, words)._stored()
-    assert len(stored) == len(words) and width == 1
-    assert max(stored) < 1 << width
-    held = {place for changes, place in bits if changes}
-    assert held == set(range(len(held))) and len(held) <= width * LAYOUT.words
+    stored = StoredProgram.of(HARDWARE, words)
+    assert len(stored.words) == len(words) and stored.width == 1
+    assert max(stored.words) < 1 << stored.width
+    held = {place for changes, place in stored.places if changes}
+    assert held == set(range(len(held))) and len(held) <= stored.width * LAYOUT.words
     streamed = small_hardware(port_bits=64, program_words=8 * LAYOUT.words)
-    assert Sequencer(streamed, [])._stored()[1] == WORD_BITS
+    assert StoredProgram.of(streamed, []).width == WORD_BITS
 
 
 def test_a_short_counter_stays_at_its_largest_value():

@@ -28,9 +28,10 @@ def run_from(simulator, program, inputs, golden, first):
 
 
 @pytest.mark.parametrize(("network", "lanes", "options"), [
-    pytest.param(SMALL, 8, {}, marks=pytest.mark.slow),
+    (SMALL, 8, {}),
     pytest.param(EVEN, 16, {"neurons": 4}, marks=pytest.mark.slow),
-    (TALL, 8, {"port_bits": 64, "spill_residual": True, "spike_lines": (24, 30)}),
+    pytest.param(TALL, 8, {"port_bits": 64, "spill_residual": True, "spike_lines": (24, 30)},
+                 marks=pytest.mark.slow),
     pytest.param(replace(SMALL, static_input=False, classifier=Classifier.SN_AVGPOOL_FC), 16,
                  {"port_bits": 128}, marks=pytest.mark.slow),
 ], ids=["on-chip", "two-by-two", "spilled", "spiking-head"])
