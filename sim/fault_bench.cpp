@@ -41,9 +41,10 @@ namespace {
 
 constexpr uint32_t kControl = 0x40, kStatus = 0x44, kAddresses = 0x50;
 constexpr uint32_t kReset = 1, kUsual = 2 | 4 | 8, kForced = 16, kResetting = 8, kFaults = 0xf00;
-constexpr int kOkay = 0, kSlvErr = 2, kLatency = 12;
+constexpr int kOkay = 0, kSlvErr = 2, kDecErr = 3, kLatency = 12;
 
-// A memory of 64-bit beats: in order, after some cycles, a beat a cycle.
+// A memory of 64-bit beats: in order, after some cycles, a beat a cycle.  Where there is none, which
+// only a flipped address asks for, the response is DECERR as an interconnect gives it.
 struct Ram {
     CData *arvalid, *arready, *arlen, *rvalid, *rready, *rlast, *rresp;
     IData* araddr;
@@ -52,31 +53,26 @@ struct Ram {
     IData* awaddr;
     QData* wdata;
     std::vector<uint64_t> words;
-    struct Burst { uint64_t from; uint32_t place; int left; };
+    struct Burst { uint64_t from; uint32_t place; int left; bool refused = false; };
     std::deque<Burst> reads, writes;
-    int answers = 0;
+    std::deque<int> answers;   // responses of bursts that were written
     int64_t readError = -1, writeError = -1;   // beats until then
 
-    uint64_t& at(uint32_t place) {
-        if (place / 8 >= words.size()) {
-            std::fprintf(stderr, "error: address %#x is in no memory\n", place);
-            std::exit(1);
-        }
-        return words[place / 8];
-    }
+    bool has(uint32_t place) const { return place / 8 < words.size(); }
     void drive(bool mute, uint64_t cycle) {
         *arready = !mute;
         *rvalid = !mute && !reads.empty() && reads.front().from <= cycle;
         if (*rvalid) {
-            *rdata = at(reads.front().place);
+            const uint32_t place = reads.front().place;
+            *rdata = has(place) ? words[place / 8] : 0;
             *rlast = reads.front().left == 1;
-            *rresp = readError == 1 ? kSlvErr : kOkay;
+            *rresp = !has(place) ? kDecErr : readError == 1 ? kSlvErr : kOkay;
         }
         if (!awvalid) return;
         *awready = !mute;
         *wready = !mute && !writes.empty();
-        *bvalid = !mute && answers > 0;
-        *bresp = writeError == 1 ? kSlvErr : kOkay;
+        *bvalid = !mute && !answers.empty();
+        if (*bvalid) *bresp = writeError == 1 ? kSlvErr : answers.front();
     }
     // What moves at the end of this cycle.
     void look(uint64_t cycle) {
@@ -89,14 +85,16 @@ struct Ram {
         if (!awvalid) return;
         if (*bvalid && *bready) {
             writeError -= writeError > 0;
-            --answers;
+            answers.pop_front();
         }
         if (*wvalid && *wready) {
-            at(writes.front().place) = *wdata;
-            writes.front().place += 8;
-            if (--writes.front().left == 0) {
+            Burst& burst = writes.front();
+            if (has(burst.place)) words[burst.place / 8] = *wdata;
+            else burst.refused = true;
+            burst.place += 8;
+            if (--burst.left == 0) {
+                answers.push_back(burst.refused ? kDecErr : kOkay);
                 writes.pop_front();
-                ++answers;
             }
         }
         if (*awvalid && *awready) writes.push_back({0, *awaddr, *awlen + 1});
@@ -104,7 +102,7 @@ struct Ram {
     void forget() {
         reads.clear();
         writes.clear();
-        answers = 0;
+        answers.clear();
     }
 };
 
