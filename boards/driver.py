@@ -164,6 +164,7 @@ class RemoteBoard:
     def reset(self) -> None:
         """Forget samples and answer; the accelerator starts anew."""
         self._ask(Command.RESET)
+        self._verified = False
 
     def status(self) -> Status:
         """What the board is doing."""

@@ -159,9 +159,9 @@ def load_image(path: Path | str, network: NetworkConfig) -> np.ndarray:
 
     `.npy` holds [C, H, W] (or [H, W] for one channel) of exactly the network's size: floats in
     [0, 1], or uint8 that is divided by 255; for an event network, counts [T, C, H, W].  Any other
-    file is a picture of one of `FORMATS` and at most `MAX_PIXELS` (JPEGs eight times as wide and
-    high), made grey or RGB as `in_channels` asks and resized; transparency becomes black.  The data
-    sets here show bright digits on black.
+    file is a picture of one of `FORMATS` and at most `MAX_PIXELS` (JPEGs as many as Pillow takes:
+    they are decoded smaller), made grey or RGB as `in_channels` asks and resized; transparency
+    becomes black.  The data sets here show bright digits on black.
     ValueError, one sentence, for anything else.
     """
     path = Path(path)

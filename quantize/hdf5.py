@@ -7,6 +7,7 @@ numpy and h5py, and stops at what is far more than the file.
 """
 
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -92,7 +93,9 @@ class _Walk:
     def _array(self, name: str, item: Any) -> np.ndarray:
         if item.dtype.kind not in "biufSO":
             raise ValueError(f"it must hold numbers and texts, not {item.dtype} as {name!r} is")
-        self._spend(item.size * item.dtype.itemsize)
+        # A chunk is read whole, however little of it belongs to the array.
+        size = max(item.size, math.prod(item.chunks or ()))
+        self._spend(size * item.dtype.itemsize)
         if item.dtype.kind != "O":
             return np.asarray(item[()])
         texts = np.empty(item.shape, object)   # one by one: many may be the same one

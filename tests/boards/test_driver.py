@@ -258,6 +258,18 @@ def test_samples_wait_for_the_check_of_a_chip():
     assert Command.SAMPLES not in commands[:commands.index(Command.STATUS) + 3]
 
 
+def test_after_a_reset_the_check_is_waited_for_again():
+    with (Checking(replace(IDENTITY, external=True), [answer(3), answer(5)]) as board,
+          SerialPort(board.path, 115200) as port):
+        remote = RemoteBoard(port, MODEL, timeout=5, reply=5, quiet=2)
+        remote.infer(SAMPLES.inputs[0])
+        remote.reset()
+        board.asked = 0
+        remote.infer(SAMPLES.inputs[1])
+    commands = [frame.command for frame in board.requests]
+    assert commands.count(Command.STATUS) == 6
+
+
 def test_no_sample_is_sent_to_a_damaged_chip():
     with Checking(replace(IDENTITY, external=True), [answer(3)]) as board:
         board.verdict = Flag.BAD_IMAGE

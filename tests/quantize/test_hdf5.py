@@ -40,6 +40,10 @@ def vast(file: Any) -> None:
     file.create_dataset("x", (1 << 20, 1 << 20), "f4")
 
 
+def in_a_vast_chunk(file: Any) -> None:
+    file.create_dataset("x", data=[1.0], maxshape=(None,), chunks=(1 << 26,), compression="gzip")
+
+
 def again_and_again(file: Any) -> None:
     """2^16 ways to the same group."""
     group = file.create_group("x")
@@ -66,6 +70,7 @@ def of_records(file: Any) -> None:
 
 
 @pytest.mark.parametrize(("change", "rule"), [
+    (in_a_vast_chunk, r"stand for at most \d\d,\S+ bytes, not more"),
     (vast, r"stand for at most 1[67],\S+ bytes, not more"),
     (again_and_again, r"stand for at most 1[67],\S+ bytes, not more"),
     (in_itself, "have at most 20 groups in each other, not more"),
